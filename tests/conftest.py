@@ -1,0 +1,62 @@
+"""Fixtures that several test modules share: scripted servers and the real LiteLLM proxy."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pointsman.testing import ScriptedServer
+from tests.support.litellm_proxy import LiteLLMProxy, is_installed
+from tests.support.reference import LITELLM_MODELS
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip = not is_installed() and "POINTSMAN_REQUIRE_LITELLM" not in os.environ
+    for item in items:
+        if item.get_closest_marker("litellm"):
+            # The first of them waits for the proxy to start.
+            item.add_marker(pytest.mark.timeout(120))
+            if skip:
+                item.add_marker(
+                    pytest.mark.skip(reason="no LiteLLM in .venv-litellm; `python3 dev.py test` installs it")
+                )
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """A running scripted server; `server.play(script)` tells it what to answer."""
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_litellm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiteLLMProxy]:
+    """One proxy for the whole run, because it takes seconds to start. Tests use `litellm`."""
+    with (
+        ScriptedServer() as upstream,
+        LiteLLMProxy(LITELLM_MODELS, upstream, tmp_path_factory.mktemp("litellm")) as proxy,
+    ):
+        yield proxy
+
+
+@pytest.fixture
+def litellm(shared_litellm: LiteLLMProxy) -> Iterator[LiteLLMProxy]:
+    """The real proxy; `litellm.upstream.play(script)` tells the OpenRouter behind it what to answer."""
+    shared_litellm.upstream.play(())
+    yield shared_litellm
+    shared_litellm.upstream.check()
+
+
+@pytest.fixture
+def start_litellm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., LiteLLMProxy]]:
+    """Starts a proxy of the test's own, to kill or to configure: `start_litellm(fallbacks={...})`."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**settings: Any) -> LiteLLMProxy:
+            upstream = stack.enter_context(ScriptedServer())
+            proxy = LiteLLMProxy(LITELLM_MODELS, upstream, tmp_path_factory.mktemp("litellm"), **settings)
+            return stack.enter_context(proxy)
+
+        yield start
