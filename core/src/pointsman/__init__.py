@@ -1,0 +1,113 @@
+"""Routes LLM calls inside Python programs: which model answers, through which backend, and what happens when it fails.
+
+Every public name is here. Each is loaded when it is first asked for, so that a plugin which
+imports the hooks does not load the router, and `import pointsman` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .chat import Chunk, Completion, Message, Request, ToolCall, Usage
+    from .config import Config, ModelSettings, RolloutSettings, RouterSettings, TaskSettings
+    from .decision import AttemptRecord, Decision
+    from .errors import (
+        AllTargetsFailed,
+        AttemptFailed,
+        BadRequest,
+        ConfigError,
+        ContentPolicy,
+        ContextLength,
+        DeadlineExceeded,
+        Failure,
+        NoTarget,
+        PluginError,
+        PointsmanError,
+        RouteError,
+        RouterClosed,
+        StreamInterrupted,
+        UsageError,
+    )
+    from .events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
+    from .hookspecs import (
+        BackendInvocation,
+        FallbackDecision,
+        Gate,
+        MetricEmission,
+        ModelSelection,
+        Streaming,
+        hookimpl,
+    )
+    from .router import Router
+    from .settings import Seconds, Secret
+    from .targets import Target
+    from .verdicts import Next, Permit, Selection, SkipTarget, Stop, WaitUntil
+
+__all__ = [
+    "AllTargetsFailed",
+    "AttemptFailed",
+    "AttemptFinished",
+    "AttemptRecord",
+    "AttemptStarted",
+    "BackendInvocation",
+    "BadRequest",
+    "Chunk",
+    "Completion",
+    "Config",
+    "ConfigError",
+    "ContentPolicy",
+    "ContextLength",
+    "DeadlineExceeded",
+    "Decision",
+    "Event",
+    "Failure",
+    "FallbackDecision",
+    "Gate",
+    "Message",
+    "MetricEmission",
+    "ModelSelection",
+    "ModelSettings",
+    "Next",
+    "NoTarget",
+    "Permit",
+    "PluginError",
+    "PointsmanError",
+    "Request",
+    "RequestFinished",
+    "RequestStarted",
+    "RolloutSettings",
+    "RouteError",
+    "Router",
+    "RouterClosed",
+    "RouterSettings",
+    "Seconds",
+    "Secret",
+    "Selection",
+    "SkipTarget",
+    "Stop",
+    "StreamInterrupted",
+    "Streaming",
+    "Target",
+    "TaskSettings",
+    "ToolCall",
+    "Usage",
+    "UsageError",
+    "WaitUntil",
+    "hookimpl",
+]
+
+_HOMES = ("settings", "errors", "chat", "targets", "decision", "events", "verdicts", "hookspecs", "config", "router")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f".{home}", __name__)
+            if name in vars(module):
+                globals()[name] = value = vars(module)[name]
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

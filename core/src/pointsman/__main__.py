@@ -1,0 +1,5 @@
+"""`python -m pointsman` is the `pointsman` command."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,155 @@
+"""What goes to a model and what comes back: `Request`, `Completion`, `Chunk`, `Usage`.
+
+Names follow OpenAI's chat completions where callers already know them, and
+OpenTelemetry's GenAI conventions for token counts.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from attrs import field, fields, frozen
+
+if TYPE_CHECKING:
+    from .decision import Decision
+
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+"""A value that `json.dumps` accepts."""
+
+Message: TypeAlias = Mapping[str, JSON]
+"""One OpenAI-style message: `{"role": "user", "content": "..."}`."""
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+"""Why a model stopped. Any other word of a server is kept as it came."""
+
+NOTHING: Mapping[str, JSON] = MappingProxyType({})
+"""An empty mapping that nobody can fill."""
+
+
+@frozen(kw_only=True)
+class Request:
+    """One chat request, as every hook sees it. Nobody may change it.
+
+    Messages and parameter values stay out of the repr: they are the user's content.
+    """
+
+    messages: tuple[Message, ...] = field(repr=False)
+    task: str
+    unit: str | int | None = None
+    """Who is assigned by a rollout: a user id, a tenant, any string or integer."""
+    model: str | None = None
+    """A short name from `[models]` that the caller forces, or None."""
+    stream: bool = False
+    parameters: Mapping[str, JSON] = field(default=NOTHING, repr=False)
+    """OpenAI's parameters by their own names, and whatever a provider adds."""
+    extra_body: Mapping[str, JSON] = field(default=NOTHING, repr=False)
+    """Fields laid over the finished body last, whatever they are called."""
+    labels: Mapping[str, str] = field(default=MappingProxyType({}))
+    """Words for metrics. They reach every event and never a backend."""
+
+
+@frozen(kw_only=True)
+class Usage:
+    """What one answer consumed. Unknown is None, never 0."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost: float | None = None
+    """US dollars."""
+    cost_source: str | None = None
+    """Where `cost` was read: `usage.cost`, or the name of a response header."""
+
+
+@frozen(kw_only=True)
+class ToolCall:
+    """One function that the model asks for."""
+
+    id: str | None
+    name: str
+    arguments: str = field(repr=False)
+    """JSON text exactly as the model wrote it. It may be cut: parse before trusting it."""
+
+
+@frozen(kw_only=True)
+class Completion:
+    """One whole answer. `decision` says how it came about.
+
+    Text, reasoning, refusal, tool arguments and the raw body stay out of the repr.
+    """
+
+    text: str = field(repr=False)
+    finish_reason: str
+    """A `FinishReason`, or the server's own word where it is none of them."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = field(default="", repr=False)
+    refusal: str | None = field(default=None, repr=False)
+    usage: Usage = Usage()
+    id: str | None = None
+    """The server's id for this answer: an OpenRouter generation, a chat completion."""
+    call_id: str | None = None
+    """A gateway's id for the call, where it has one of its own (`x-litellm-call-id`)."""
+    served_model: str | None = None
+    """The model name in the answer. Servers resolve aliases, so it may differ from the one asked for."""
+    provider: str | None = None
+    """Who ran the model behind the backend, where the backend says so."""
+    inner: "InnerAttempts | None" = None
+    message: Message = field(default=NOTHING, repr=False)
+    """The assistant message as it came, ready to be appended to the messages of a tool loop."""
+    raw: Mapping[str, JSON] = field(default=NOTHING, repr=False)
+    """The whole body as it came."""
+    decision: "Decision | None" = None
+    """The record of the request; set by the router, None in a backend's hands."""
+
+    def with_decision(self, decision: "Decision") -> "Completion":
+        """The same answer with the record of how it came about."""
+        answer = object.__new__(Completion)
+        for name in _COMPLETION_FIELDS:  # several times as fast as attrs.evolve, and on every request's way
+            object.__setattr__(answer, name, getattr(self, name))
+        object.__setattr__(answer, "decision", decision)
+        return answer
+
+
+_COMPLETION_FIELDS = tuple(a.name for a in fields(Completion) if a.name != "decision")
+
+
+@frozen(kw_only=True)
+class InnerAttempts:
+    """What a gateway reports of its own retries and fallbacks inside one attempt.
+
+    Recorded, never budgeted: the router did not decide them.
+    """
+
+    retries: int | None = None
+    fallbacks: int | None = None
+    model_group: str | None = None
+
+
+@frozen(kw_only=True)
+class Chunk:
+    """One piece of a streamed answer. Concatenated `text` is the answer's text."""
+
+    text: str = field(default="", repr=False)
+    reasoning: str = field(default="", repr=False)
+    refusal: str = field(default="", repr=False)
+    tool_calls: tuple["ToolCallDelta", ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    raw: Mapping[str, JSON] = field(default=NOTHING, repr=False)
+    """The event's JSON as it came."""
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the reader has been shown something, so that nothing can restart."""
+        return bool(self.text or self.reasoning or self.refusal or self.tool_calls)
+
+
+@frozen(kw_only=True)
+class ToolCallDelta:
+    """A piece of one tool call; pieces with one `index` belong together."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = field(default="", repr=False)

@@ -1,0 +1,14 @@
+"""The `pointsman` command. Needs the extra `[cli]`: click and rich."""
+
+import sys
+
+
+def main() -> None:
+    """Runs the command; says how to get it where its extra is missing."""
+    try:
+        from .app import app  # noqa: PLC0415 - click is there only with the extra
+    except ModuleNotFoundError as error:
+        if error.name not in {"click", "rich"}:
+            raise
+        sys.exit('pointsman: the command needs its extra; install it with: pip install "pointsman[cli]"')
+    app(prog_name="pointsman")

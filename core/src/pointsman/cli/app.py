@@ -1,0 +1,96 @@
+"""The commands and their options. What each does is in its own module, imported when it runs."""
+
+import sys
+
+import click
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pointsman")
+def app() -> None:
+    """Route LLM calls: which model answers, through which backend, and what happens when it fails."""
+
+
+@app.command()
+@click.option("--share", type=click.FloatRange(0, 100), default=50, show_default=True, help="Per cent on the proxy.")
+@click.option(
+    "--proxy",
+    type=click.Choice(["up", "dies", "502", "hangs"]),
+    default="up",
+    show_default=True,
+    help="What becomes of the LiteLLM proxy half-way.",
+)
+@click.option("--pace", type=click.FloatRange(0, 5), default=1.0, show_default=True, help="0 is as fast as it goes.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of the show.")
+def demo(*, share: float, proxy: str, pace: float, as_json: bool) -> None:
+    """Watch twelve calls find their way, offline and without a key.
+
+    Both real backends run against servers on this machine that speak as the LiteLLM proxy and as OpenRouter do.
+    """
+    from .demo import run  # noqa: PLC0415 - only this command needs it
+
+    run(share=share, proxy=proxy, pace=pace, as_json=as_json)
+
+
+@app.command()
+@click.argument("prompt", nargs=-1)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False),
+    default="pointsman.toml",
+    show_default=True,
+    envvar="POINTSMAN_CONFIG",
+    show_envvar=True,
+    help="The configuration.",
+)
+@click.option("--task", help="The kind of work; else the configuration's default task.")
+@click.option("--unit", help="Who is asking, for the rollout.")
+@click.option("--model", help="A model from the configuration, forced.")
+@click.option("--system", help="A system message before the prompt.")
+@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), help="Seconds for everything.")
+@click.option("--param", "parameters", multiple=True, metavar="NAME=JSON", help="A parameter, such as temperature=0.3.")
+@click.option("--json", "as_json", is_flag=True, help="The answer and its decision as one JSON document.")
+def ask(
+    *,
+    prompt: tuple[str, ...],
+    config: str,
+    task: str | None,
+    unit: str | None,
+    model: str | None,
+    system: str | None,
+    deadline: float | None,
+    parameters: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Send one request, and see who served it and why.
+
+    The prompt is the arguments, or standard input where there are none. The answer goes to standard
+    output, the account of how it came about to standard error.
+    """
+    from .ask import run  # noqa: PLC0415 - only this command needs it
+
+    text = " ".join(prompt) or sys.stdin.read()
+    messages = [{"role": "system", "content": system}] if system else []
+    run(
+        config,
+        [*messages, {"role": "user", "content": text}],
+        task=task,
+        unit=unit,
+        model=model,
+        deadline=deadline,
+        parameters=dict(_parameter(one) for one in parameters),
+        as_json=as_json,
+    )
+
+
+def _parameter(text: str) -> tuple[str, object]:
+    """`temperature=0.3` as name and value; what is not JSON is taken as text."""
+    import json  # noqa: PLC0415 - as above
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f'"{text}" is not NAME=JSON', param_hint="--param")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -1,0 +1,73 @@
+"""How every command speaks: data on stdout, words for people on stderr, one exit status for each ending."""
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, cast
+
+import click
+from attrs import fields, has
+
+from pointsman.decision import AttemptRecord, Decision
+from pointsman.errors import ConfigError, RouteError
+from pointsman.targets import Target
+
+FAILED, WRONG_USE = 1, 2
+"""Exit statuses: the work could not be done; the configuration or the call is wrong."""
+
+
+@contextmanager
+def reported() -> Generator[None]:
+    """Turns pointsman's errors into words and an exit status."""
+    try:
+        yield
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        raise SystemExit(WRONG_USE) from None
+    except RouteError as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        raise SystemExit(FAILED) from None
+
+
+def wrong_use(message: str) -> NoReturn:
+    """Ends the command: it was called in a way that cannot work."""
+    click.echo(message, err=True)
+    raise SystemExit(WRONG_USE)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
+
+
+def plain(value: object) -> Any:
+    """A record as JSON knows it: a target by its three names, an attrs class by its fields."""
+    if isinstance(value, Target):
+        return {"model": value.model, "backend": value.backend, "name": value.name}
+    if has(type(value)):
+        return {a.name: plain(getattr(value, a.name)) for a in fields(type(value))}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(inner) for inner in cast("Sequence[object]", value)]
+    return value
+
+
+def attempt_words(attempt: AttemptRecord) -> str:
+    """One attempt in a few words: `glm-4.5-air-free via litellm_backend: 429 rate_limit`."""
+    failure = attempt.failure
+    if failure is None:
+        came = attempt.outcome
+    else:
+        came = f"{failure.status} {failure.kind}" if failure.status else failure.kind
+    return f"{attempt.target.model} via {attempt.target.backend}: {came}"
+
+
+def path_words(decision: Decision) -> str:
+    """The assigned path, and the unit's bucket where it has one."""
+    assignment = decision.assignment
+    if assignment is None:
+        return "no path"
+    bucket = f", bucket {assignment.bucket * 100:.3f} %" if assignment.bucket is not None else ""
+    return f"path {assignment.path}{bucket}"

@@ -1,0 +1,84 @@
+"""What a configuration may say, as values. `convert` reads them from TOML, `checks` compares them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from attrs import field, frozen
+
+from .settings import Seconds
+
+EMPTY: Mapping[str, object] = MappingProxyType({})
+
+Algorithm: TypeAlias = Literal["sha256", "modulo100"]
+WithoutUnit: TypeAlias = Literal["control", "draw"]
+
+
+@frozen(kw_only=True)
+class RouterSettings:
+    """`[router]`: the limits of one request."""
+
+    deadline: Seconds = Seconds(60.0)
+    """Over everything: attempts, pauses, plugins. A call may ask for another one."""
+    attempt_timeout: Seconds = Seconds(30.0)
+    """For one attempt, where the deadline leaves that much."""
+    reserve: Seconds = Seconds(5.0)
+    """What an attempt leaves for each target that could still be tried after it."""
+    max_attempts: int = 4
+    """HTTP requests per request, retries and fallbacks together."""
+    default_task: str | None = None
+    """The task of a call that names none."""
+    event_queue: int = 10_000
+    """Events that wait for one sink; further ones are dropped and counted."""
+
+
+@frozen(kw_only=True)
+class ModelSettings:
+    """`[models.<name>]`: one model, and what each backend calls it."""
+
+    on: Mapping[str, str]
+    context: int | None = None
+    """Context window in tokens."""
+    quota: str | None = None
+    """Models that name the same quota share one allowance, on every backend."""
+
+
+@frozen(kw_only=True)
+class TaskSettings:
+    """`[tasks.<name>]`: the models for one kind of work, best first."""
+
+    models: tuple[str, ...]
+    why: str = ""
+
+
+@frozen(kw_only=True)
+class RolloutSettings:
+    """`[rollout]`: who takes which path."""
+
+    control: str
+    """The path of everyone whom no share covers."""
+    salt: str = ""
+    """Another salt draws other units; keep it for as long as the rollout lasts."""
+    shares: Mapping[str, float] = field(default=MappingProxyType({}))
+    """Per cent of units for each other path, in steps of 0.001."""
+    off: bool = False
+    """Sends everyone to the control path, whatever the shares say."""
+    algorithm: Algorithm = "sha256"
+    without_unit: WithoutUnit = "control"
+    """Where a request without a unit goes: the control path, or wherever chance puts it."""
+
+
+@frozen(kw_only=True)
+class Config:
+    """A whole configuration. Build it here, or read it with `Router.from_toml`."""
+
+    router: RouterSettings = RouterSettings()
+    plugins: Mapping[str, object] = field(default=EMPTY)
+    """By name: a table of settings, or a finished plugin object. Naming a plugin makes it active."""
+    models: Mapping[str, ModelSettings] = field(default=MappingProxyType({}))
+    tasks: Mapping[str, TaskSettings] = field(default=MappingProxyType({}))
+    paths: Mapping[str, tuple[str, ...]] = field(default=MappingProxyType({}))
+    """Each path is backends, in order."""
+    rollout: RolloutSettings | None = None
+    order: Mapping[str, tuple[str, ...]] = field(default=MappingProxyType({}))
+    """For a hook, the plugins that it is to call, in order."""

@@ -1,0 +1,64 @@
+"""What hooks are given beside the request: the time, chance, the configuration, the story so far.
+
+No rule reads a clock, an environment or a global random source: it asks its context.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+from attrs import define, frozen
+
+from .decision import AttemptRecord, SkippedTarget
+from .targets import Target
+
+if TYPE_CHECKING:
+    from .snapshot import Snapshot
+
+
+@define(eq=False)
+class DecisionContext:
+    """For decision hooks. One per request."""
+
+    snapshot: "Snapshot"
+    """The configuration that this request started with, and its catalog."""
+    seed: int
+    clock: Callable[[], float]
+    _random: Random | None = None
+
+    @property
+    def now(self) -> float:
+        """Seconds on a monotonic clock; only differences mean something."""
+        return self.clock()
+
+    @property
+    def random(self) -> Random:
+        """The request's random source, seeded by the decision's `seed`."""
+        if self._random is None:
+            self._random = Random(self.seed)
+        return self._random
+
+
+@frozen(kw_only=True)
+class AttemptContext:
+    """For backends. One per attempt."""
+
+    request_id: str
+    number: int
+    """1 for the first attempt of the request."""
+    time_limit: float
+    """Seconds that the attempt may take; the router cancels it then."""
+
+
+@frozen(kw_only=True)
+class RouteState:
+    """For fallback decisions: what was possible, what was tried, what was refused."""
+
+    candidates: tuple[Target, ...]
+    attempts: tuple[AttemptRecord, ...]
+    """The last one is the failure that is being decided on."""
+    skipped: tuple[SkippedTarget, ...]
+    attempts_left: int
+    time_left: float
+    """Seconds until the request's deadline."""
+    ctx: DecisionContext

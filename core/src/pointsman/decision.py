@@ -1,0 +1,98 @@
+"""The record of one request: what was possible, what was decided and why, what came of it."""
+
+from typing import Literal, TypeAlias
+
+from attrs import frozen
+
+from .chat import InnerAttempts, Usage
+from .errors import Failure
+from .targets import Target
+
+AttemptOutcome: TypeAlias = Literal["answered", "failed", "cancelled", "abandoned"]
+RequestOutcome: TypeAlias = Literal["answered", "failed", "cancelled", "abandoned"]
+
+
+@frozen(kw_only=True)
+class Assignment:
+    """Where a rollout put a unit. Fallback never rewrites it."""
+
+    path: str
+    backends: tuple[str, ...]
+    bucket: float | None = None
+    """The unit's place in [0, 1), or None where no bucket was computed."""
+    salt: str | None = None
+
+
+@frozen(kw_only=True)
+class SelectionStep:
+    """What one step of model selection changed, and why."""
+
+    plugin: str
+    why: str
+    targets: tuple[Target, ...]
+    """What the step left."""
+
+
+@frozen(kw_only=True)
+class SkippedTarget:
+    """A target that was not tried, and why."""
+
+    target: Target
+    why: str
+    plugin: str
+    retry_after: float | None = None
+    """Seconds after which it may be tried, where the gate knew."""
+
+
+@frozen(kw_only=True)
+class AttemptRecord:
+    """One HTTP request and what came of it. Times are in seconds."""
+
+    number: int
+    """1 for the first attempt of a request."""
+    target: Target
+    started: float
+    """Since the request began."""
+    duration: float
+    outcome: AttemptOutcome
+    why: str
+    """Why this target was next."""
+    time_to_first_token: float | None = None
+    """Since the attempt began; None for whole answers."""
+    failure: Failure | None = None
+    usage: Usage | None = None
+    id: str | None = None
+    call_id: str | None = None
+    served_model: str | None = None
+    provider: str | None = None
+    inner: InnerAttempts | None = None
+
+
+@frozen(kw_only=True)
+class Decision:
+    """The whole record of one request; `router.explain` gives the same without the attempts."""
+
+    request_id: str
+    task: str
+    unit: str | int | None
+    model: str | None
+    """The short name that the caller forced, or None."""
+    candidates: tuple[Target, ...]
+    """The targets that selection left, in order."""
+    steps: tuple[SelectionStep, ...]
+    assignment: Assignment | None
+    seed: int
+    """Seeds the request's random source, so that the decision can be replayed."""
+    attempts: tuple[AttemptRecord, ...] = ()
+    skipped: tuple[SkippedTarget, ...] = ()
+    served: Target | None = None
+    outcome: RequestOutcome | None = None
+    """None in an explanation, where nothing was called."""
+    why: str = ""
+    """Why the request ended as it did, where it ended without an answer."""
+    duration: float | None = None
+
+    @property
+    def path(self) -> str | None:
+        """The assigned path, whatever served in the end."""
+        return self.assignment.path if self.assignment else None

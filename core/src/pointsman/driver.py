@@ -1,0 +1,119 @@
+"""Carries a plan out: makes its attempts with real backends, waits its pauses."""
+
+import asyncio
+import logging
+
+from .asking import raised
+from .chat import Completion
+from .context import AttemptContext
+from .errors import AttemptFailed, Failure
+from .hooks import Backend
+from .loops import Loops
+from .plan import Answered, Attempt, Failed, Outcome, Pause, Plan, TimedOut, plan
+from .recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+CANCEL_GRACE = 0.02
+"""Seconds that a cancelled backend gets to release what it holds; then it is left to itself."""
+
+
+class Driver:
+    """Drives plans in whatever event loop it is called in."""
+
+    def __init__(self, loops: Loops) -> None:
+        self._loops = loops
+        self._abandoned: set[asyncio.Task[None]] = set()
+
+    async def complete(self, recorder: Recorder, time_allowed: float) -> Completion:
+        """The whole answer to the recorder's request, or the `RouteError` that its plan ends with."""
+        steps = plan(recorder, time_allowed)
+        try:
+            step = next(steps)
+            while True:
+                outcome = None
+                if isinstance(step, Attempt):
+                    outcome = await self._attempt(step, recorder)
+                elif isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                step = steps.send(outcome)
+        except StopIteration as stop:
+            return stop.value
+        except BaseException as error:
+            _tell(steps, error)
+            raise
+
+    async def _attempt(self, step: Attempt, recorder: Recorder) -> Outcome:
+        """One attempt, ended by its time limit even when the backend ignores its cancellation."""
+        backend = recorder.ctx.snapshot.hooks.backends.get(step.target.backend)
+        if backend is None:
+            unknown = f"{step.target}: no active backend has this name"
+            return Failed(Failure.of("plugin", unknown, delivery="not_sent"))
+        ctx = AttemptContext(request_id=recorder.request_id, number=step.number, time_limit=step.time_limit)
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Outcome] = loop.create_future()
+        task = loop.create_task(self._answer(backend, step, recorder, ctx, outcome))
+        timer = loop.call_later(step.time_limit, _resolve, outcome, TimedOut())
+        try:
+            return await outcome
+        finally:
+            timer.cancel()
+            if not task.done():
+                await self._release(task, backend)
+
+    async def _answer(
+        self,
+        backend: Backend,
+        step: Attempt,
+        recorder: Recorder,
+        ctx: AttemptContext,
+        outcome: "asyncio.Future[Outcome]",
+    ) -> None:
+        """Resolves `outcome` with what came of a backend's work; an unforeseen exception is the plugin's own fault."""
+        hook = "start_backend"
+        try:
+            await self._loops.here().open(backend)
+            hook = "complete"
+            completion = await backend.complete(step.target, recorder.request, ctx)
+        except AttemptFailed as error:
+            _resolve(outcome, Failed(error.failure, error.partial))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+            _resolve(outcome, _plugin_failed(backend, hook, raised(error)))
+        except asyncio.CancelledError:
+            if outcome.done():
+                raise
+            _resolve(outcome, _plugin_failed(backend, hook, "cancelled itself"))
+        else:
+            if isinstance(completion, Completion):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err
+                _resolve(outcome, Answered(completion))
+            else:
+                wrong = f"returned {type(completion).__name__}, not a Completion"
+                _resolve(outcome, _plugin_failed(backend, hook, wrong))
+
+    async def _release(self, task: "asyncio.Task[None]", backend: Backend) -> None:
+        """Cancels an attempt and gives it a moment; one that does not end is left to itself."""
+        task.cancel()
+        await asyncio.wait((task,), timeout=CANCEL_GRACE)
+        if not task.done():
+            self._abandoned.add(task)
+            task.add_done_callback(self._abandoned.discard)
+            logger.warning("plugin %s: complete ignored its cancellation and was left to itself", backend.name)
+
+
+def _tell(steps: Plan, error: BaseException) -> None:
+    """Lets a plan that is still running record that its driver was cancelled or dropped."""
+    try:
+        steps.throw(error)
+    except BaseException as same:
+        if same is not error:
+            raise
+
+
+def _resolve(outcome: "asyncio.Future[Outcome]", value: Outcome) -> None:
+    if not outcome.done():
+        outcome.set_result(value)
+
+
+def _plugin_failed(backend: Backend, hook: str, what: str) -> Failed:
+    delivery = "not_sent" if hook == "start_backend" else "possibly_billed"
+    return Failed(Failure.of("plugin", f"plugin {backend.name}: {hook} {what}", delivery=delivery))

@@ -1,0 +1,81 @@
+"""What sinks are told.
+
+Every request yields one `RequestStarted` and exactly one `RequestFinished`; every attempt one
+`AttemptStarted` and exactly one `AttemptFinished`: on success, failure, cancellation and
+abandoned streams alike. Events are frozen and hold no prompt, no completion, no key and no URL.
+"""
+
+from collections.abc import Mapping
+from contextvars import Context
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from .chat import InnerAttempts, Usage
+from .decision import AttemptOutcome, Decision, RequestOutcome
+from .errors import Failure
+from .targets import Target
+
+
+@frozen(kw_only=True)
+class _Event:
+    request_id: str
+    time: float
+    """Wall clock, seconds since the epoch."""
+    task: str
+    unit: str | int | None
+    labels: Mapping[str, str]
+    context: Context = field(repr=False, eq=False)
+    """A copy of the caller's context variables."""
+
+
+@frozen(kw_only=True)
+class RequestStarted(_Event):
+    """A request was selected for and is about to be tried."""
+
+    path: str | None
+    """The assigned path."""
+
+
+@frozen(kw_only=True)
+class AttemptStarted(_Event):
+    """One HTTP request is about to be made."""
+
+    path: str | None
+    number: int
+    target: Target
+    time_limit: float
+    """Seconds that this attempt may take."""
+
+
+@frozen(kw_only=True)
+class AttemptFinished(_Event):
+    """One HTTP request ended."""
+
+    path: str | None
+    number: int
+    target: Target
+    outcome: AttemptOutcome
+    duration: float
+    """Seconds."""
+    time_to_first_token: float | None
+    """Seconds since the attempt began; None for whole answers."""
+    failure: Failure | None
+    usage: Usage | None
+    served_model: str | None
+    provider: str | None
+    inner: InnerAttempts | None
+
+
+@frozen(kw_only=True)
+class RequestFinished(_Event):
+    """A request ended. `decision` is the record that the caller has too."""
+
+    path: str | None
+    outcome: RequestOutcome
+    duration: float
+    """Seconds."""
+    decision: Decision
+
+
+Event: TypeAlias = RequestStarted | AttemptStarted | AttemptFinished | RequestFinished

@@ -1,0 +1,242 @@
+"""Frozen, ordered, typed chains of hook implementations.
+
+pluggy finds, names and checks implementations; after loading they are read once into these
+chains. A chain knows its steps' plugin names, so "why did my request go there?" has an answer.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+from attrs import field, frozen
+from pluggy import HookImpl, PluginManager
+
+from .chat import Chunk, Completion, Request
+from .context import AttemptContext, DecisionContext, RouteState
+from .convert import Complaint, suggest
+from .decision import AttemptOutcome
+from .errors import Failure
+from .hookspecs import CONCERNS, PROJECT
+from .targets import Target
+from .verdicts import Next, Permit, Selection, SkipTarget, Stop, WaitUntil
+
+F = TypeVar("F")
+Calling: TypeAlias = Literal["pipeline", "addressed", "asked", "told"]
+Rank: TypeAlias = Literal["order", "tryfirst", "trylast", "default"]
+
+CALLING: Mapping[str, Calling] = {
+    "select_model": "pipeline",
+    "decide_fallback": "asked",
+    "admit": "asked",
+    "settle": "addressed",
+    "start_backend": "addressed",
+    "complete": "addressed",
+    "stream": "addressed",
+    "close_backend": "addressed",
+    "start_sink": "told",
+    "emit_metric": "told",
+    "flush_sink": "told",
+    "close_sink": "told",
+}
+"""How each hook is called. Only the order of the first three means anything, and can be configured."""
+
+ORDERED = ("select_model", "decide_fallback", "admit")
+
+Select: TypeAlias = Callable[[Request, tuple[Target, ...], DecisionContext], Selection | None]
+Decide: TypeAlias = Callable[[Request, Failure, RouteState], Next | Stop | None]
+Admit: TypeAlias = Callable[[Target, DecisionContext], Permit | SkipTarget | WaitUntil | None]
+Settle: TypeAlias = Callable[[Permit, AttemptOutcome | None, Failure | None], None]
+
+
+@frozen
+class Step(Generic[F]):
+    """One implementation in a chain."""
+
+    plugin: str
+    call: F
+    placed_by: Rank = "default"
+    """What put it at its place: the configuration's `[order]`, its own mark, or the default order."""
+
+
+@frozen(eq=False, kw_only=True)
+class Backend:
+    """The methods of one backend plugin."""
+
+    name: str
+    complete: Callable[[Target, Request, AttemptContext], Awaitable[Completion]]
+    stream: Callable[[Target, Request, AttemptContext], AsyncIterator[Chunk]] | None
+    start: Callable[[str], Awaitable[None]] | None
+    close: Callable[[], Awaitable[None]] | None
+
+
+@frozen(eq=False, kw_only=True)
+class Sink:
+    """The methods of one metric sink."""
+
+    name: str
+    emit: Callable[[Any], None]
+    start: Callable[[], None] | None
+    flush: Callable[[], None] | None
+    close: Callable[[], None] | None
+
+
+@frozen(kw_only=True)
+class Hooks:
+    """Every chain of one configuration."""
+
+    select_model: tuple[Step[Select], ...] = ()
+    decide_fallback: tuple[Step[Decide], ...] = ()
+    admit: tuple[Step[Admit], ...] = ()
+    settle: Mapping[str, Settle] = field(factory=dict[str, Settle])
+    backends: Mapping[str, Backend] = field(factory=dict[str, Backend])
+    sinks: tuple[Sink, ...] = ()
+
+
+@cache
+def spec_names() -> Mapping[str, tuple[str, ...]]:
+    """Every hook's name with its arguments' names."""
+    return {
+        name: tuple(inspect.signature(spec).parameters)[1:]
+        for concern in CONCERNS
+        for name, spec in vars(concern).items()
+        if hasattr(spec, f"{PROJECT}_spec")
+    }
+
+
+def hook_faults(plugin: object) -> Iterator[str]:
+    """What is wrong with a plugin's implementations that pluggy would accept in silence."""
+    cls = type(plugin)
+    if cls.__hash__ is None:
+        yield "the class compares by value, so it cannot be registered; decorate it with @define(eq=False)"
+    found = False
+    for name in dir(cls):
+        method = inspect.getattr_static(cls, name)
+        options = getattr(method, f"{PROJECT}_impl", None)
+        if options is None:
+            if name in spec_names() and not hasattr(method, f"{PROJECT}_spec"):
+                yield f"{name} overrides a hook without @hookimpl, so it would never be called; decorate it"
+            continue
+        found = True
+        if options["wrapper"] or options["hookwrapper"]:
+            yield f"{name} is a wrapper; write a plain implementation: a pipeline step, or a sink that watches events"
+        yield from _colour_faults(name, method)
+    if not found:
+        yield "it implements no hook; decorate at least one method with @hookimpl"
+
+
+def _colour_faults(name: str, method: object) -> Iterator[str]:
+    is_async = inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+    calling = CALLING.get(name)
+    if calling is None:
+        return  # pluggy reports the unknown name
+    io = name in ("complete", "start_backend", "close_backend")
+    if io and not inspect.iscoroutinefunction(method):
+        yield f"{name} must be `async def`: it does I/O; run a blocking SDK in asyncio.to_thread"
+    elif not io and name != "stream" and is_async:
+        yield f"{name} must not be `async def`: decisions and sinks are synchronous; a backend or a sink does the I/O"
+
+
+def chains(
+    manager: PluginManager, built_in: frozenset[str], order: Mapping[str, tuple[str, ...]]
+) -> tuple[Hooks, list[Complaint]]:
+    """The chains of every registered plugin, in the order that the configuration asks for."""
+    complaints: list[Complaint] = []
+    for hook in order:
+        if hook not in ORDERED:
+            reason = "its order means nothing" if hook in CALLING else "is no hook"
+            complaints.append(Complaint(("order", hook), f"{reason}; {suggest(hook, ORDERED)}"))
+
+    def chain(hook: str) -> tuple[Step[Any], ...]:
+        steps, wrong = _ordered(hook, _implementations(manager, hook), built_in, order.get(hook))
+        complaints.extend(wrong)
+        return steps
+
+    by_plugin = {hook: {step.plugin: step.call for step in _implementations(manager, hook)} for hook in CALLING}
+    names = [name for name, _ in manager.list_name_plugin()]
+    hooks = Hooks(
+        select_model=chain("select_model"),
+        decide_fallback=chain("decide_fallback"),
+        admit=chain("admit"),
+        settle=by_plugin["settle"],
+        backends={
+            name: Backend(
+                name=name,
+                complete=by_plugin["complete"][name],
+                stream=by_plugin["stream"].get(name),
+                start=by_plugin["start_backend"].get(name),
+                close=by_plugin["close_backend"].get(name),
+            )
+            for name in names
+            if name in by_plugin["complete"]
+        },
+        sinks=tuple(
+            Sink(
+                name=name,
+                emit=by_plugin["emit_metric"][name],
+                start=by_plugin["start_sink"].get(name),
+                flush=by_plugin["flush_sink"].get(name),
+                close=by_plugin["close_sink"].get(name),
+            )
+            for name in names
+            if name in by_plugin["emit_metric"]
+        ),
+    )
+    return hooks, complaints
+
+
+def _implementations(manager: PluginManager, hook: str) -> list[Step[Any]]:
+    """The implementations of one hook, in the order of registration."""
+    registered = [name for name, _ in manager.list_name_plugin()]
+    found: list[HookImpl] = getattr(manager.hook, hook).get_hookimpls()
+    steps = [Step(one.plugin_name, _with_all_arguments(hook, one), _mark(one)) for one in found]
+    return sorted(steps, key=lambda step: registered.index(step.plugin))
+
+
+def _mark(implementation: HookImpl) -> Rank:
+    if implementation.tryfirst:
+        return "tryfirst"
+    return "trylast" if implementation.trylast else "default"
+
+
+def _with_all_arguments(hook: str, implementation: HookImpl) -> Callable[..., Any]:
+    """The implementation, called with all arguments by position; pluggy lets one leave some out."""
+    wanted = spec_names()[hook]
+    taken = implementation.argnames
+    if taken == wanted:
+        return implementation.function
+    places = [wanted.index(name) for name in taken]
+    return lambda *arguments: implementation.function(*(arguments[place] for place in places))
+
+
+def _ordered(
+    hook: str, steps: list[Step[Any]], built_in: frozenset[str], wanted: tuple[str, ...] | None
+) -> tuple[tuple[Step[Any], ...], list[Complaint]]:
+    """The configuration's order, or else the default: where users' plugins prevail over the built-in ones.
+
+    In a pipeline the last step prevails, so built-ins come first there; where the first answer
+    wins they come last.
+    """
+    if wanted is None:
+        rank = {"tryfirst": 0, "default": 1, "trylast": 2}
+        built_in_first = CALLING[hook] == "pipeline"
+        by_default = sorted(steps, key=lambda step: (step.plugin in built_in) != built_in_first)
+        return tuple(sorted(by_default, key=lambda step: rank[step.placed_by])), []
+    by_name = {step.plugin: step for step in steps}
+    complaints = [
+        Complaint(("order", hook, place), f'"{name}" is no active plugin with this hook; {suggest(name, by_name)}')
+        for place, name in enumerate(wanted)
+        if name not in by_name
+    ]
+    complaints += [
+        Complaint(("order", hook), f'"{name}" has this hook too; add it where it belongs, or switch it off')
+        for name in by_name
+        if name not in wanted
+    ]
+    complaints += [
+        Complaint(("order", hook, place), f'"{name}" stands here twice')
+        for place, name in enumerate(wanted)
+        if name in wanted[:place]
+    ]
+    known = [by_name[name] for name in wanted if name in by_name]
+    return tuple(Step(step.plugin, step.call, "order") for step in known), complaints

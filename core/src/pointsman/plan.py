@@ -1,0 +1,317 @@
+"""One request, decided without I/O.
+
+`plan` is a generator. It yields what should be done next, an `Attempt` or a `Pause`, and is sent what
+came of it. It selects, asks the gate, commits, falls back, counts and records; it reads no clock and
+draws no number but through its context. Whoever drives it does the I/O: the router with real
+backends, a simulator with a virtual clock.
+
+    steps = plan(recorder, time_allowed)
+    step = next(steps)
+    while True:
+        step = steps.send(await carry_out(step))   # StopIteration carries the Completion
+
+A driver that is cancelled throws the exception in; one that is dropped closes the generator.
+Either way the records are written, once.
+"""
+
+from collections.abc import Generator
+from typing import TypeAlias
+
+from attrs import evolve, frozen
+
+from .asking import Admission, Refusal, admit, decide_fallback, select, settle
+from .chat import Completion
+from .context import RouteState
+from .decision import AttemptOutcome, Decision, SelectionStep, SkippedTarget
+from .errors import (
+    AllTargetsFailed,
+    AttemptFailed,
+    BadRequest,
+    ContentPolicy,
+    ContextLength,
+    DeadlineExceeded,
+    Failure,
+    Kind,
+    NoTarget,
+    PluginError,
+    RouteError,
+    StreamInterrupted,
+)
+from .recorder import Recorder
+from .targets import Target
+from .verdicts import Next, Stop
+
+SHORTEST = 0.001
+"""Seconds. A gate that wants less is asked again after this; with less left a deadline has passed."""
+
+REQUEST_ERRORS: dict[Kind, type[BadRequest]] = {"context_length": ContextLength, "content_policy": ContentPolicy}
+"""What the caller gets when the request itself is at fault."""
+
+
+@frozen
+class Attempt:
+    """Make one HTTP request to `target`; answer with an `Outcome`."""
+
+    target: Target
+    number: int
+    time_limit: float
+    """Seconds."""
+
+
+@frozen
+class Pause:
+    """Do nothing for so many seconds; answer with None."""
+
+    seconds: float
+
+
+@frozen
+class Relay:
+    """The answer has begun: hand it on, then answer with its `Outcome`. Nothing else can be tried now."""
+
+
+@frozen
+class Answered:
+    """The whole answer is there."""
+
+    completion: Completion
+
+
+@frozen
+class Committed:
+    """The first content of a stream is there."""
+
+
+@frozen
+class Failed:
+    """The attempt failed. `partial` is what had arrived of a stream."""
+
+    failure: Failure
+    partial: Completion | None = None
+
+
+@frozen
+class TimedOut:
+    """The attempt's time limit passed."""
+
+
+Step: TypeAlias = Attempt | Pause | Relay
+Outcome: TypeAlias = Answered | Committed | Failed | TimedOut
+Plan: TypeAlias = Generator[Step, Outcome | None, Completion]
+
+
+def plan(recorder: Recorder, time_allowed: float) -> Plan:
+    """The steps that serve one request within `time_allowed` seconds.
+
+    Returns the completion with its decision. Raises a `RouteError` with the decision, the last
+    failure as its cause.
+    """
+    deadline = recorder.began + time_allowed
+    try:
+        try:
+            _select(recorder)
+        finally:
+            recorder.request_started()
+        completion = yield from _serve(recorder, deadline)
+    except RouteError as error:
+        error.decision = recorder.request_finished("failed", str(error))
+        raise
+    except GeneratorExit:
+        recorder.request_finished("abandoned", "the caller dropped the request")
+        raise
+    except BaseException as error:
+        recorder.request_finished("cancelled", f"the caller cancelled the request ({type(error).__name__})")
+        raise
+    return completion.with_decision(recorder.request_finished("answered"))
+
+
+def explain(recorder: Recorder) -> Decision:
+    """The decision for a request, without asking the gate or calling anyone."""
+    try:
+        _select(recorder)
+    except RouteError as error:
+        error.decision = recorder.decision()
+        raise
+    return recorder.decision()
+
+
+def _select(recorder: Recorder) -> None:
+    """Runs the selection pipeline over every configured target."""
+    ctx = recorder.ctx
+    recorder.candidates = ctx.snapshot.catalog.targets
+    if not recorder.candidates:
+        raise NoTarget("no target is configured; add [models] with an `on` table")
+    for plugin, selection in select(recorder.request, recorder.candidates, ctx):
+        recorder.candidates = selection.targets
+        recorder.assignment = selection.assignment or recorder.assignment
+        recorder.steps.append(SelectionStep(plugin=plugin, why=selection.why, targets=selection.targets))
+        if not selection.targets:
+            raise NoTarget(f"{plugin} left no target: {selection.why}")
+
+
+def _serve(recorder: Recorder, deadline: float) -> Plan:
+    """Tries one target after the other until one answers, or the policy, the budget or the deadline ends it."""
+    ctx = recorder.ctx
+    waiting: dict[Target, float] = {}
+    failed: Failed | None = None
+    while True:
+        verdict = _verdict(recorder, failed, deadline)
+        if isinstance(verdict, Stop):
+            later = _first_to_wait_for(recorder, waiting, failed)
+            if later is None:
+                raise _ended(recorder, failed, verdict.why)
+            del waiting[later.target]
+            verdict = later
+        if verdict.after > 0:
+            if ctx.now + verdict.after >= deadline:
+                raise _ended(recorder, failed, f"waiting for {verdict.target} would pass the deadline")
+            yield Pause(verdict.after)
+        admission = admit(verdict.target, ctx)
+        if isinstance(admission, Refusal):
+            recorder.skipped.append(_skip(verdict.target, admission, ctx.now))
+            if admission.until is not None:
+                waiting[verdict.target] = admission.until
+            continue
+        outcome = yield from _attempt(recorder, verdict, admission, deadline)
+        if isinstance(outcome, Completion):
+            return outcome
+        failed = outcome
+
+
+def _verdict(recorder: Recorder, failed: Failed | None, deadline: float) -> Next | Stop:
+    """The next target: the first candidate, or after a failure what the fallback policy says."""
+    refused = {skip.target for skip in recorder.skipped}
+    if failed is None:
+        first = next((target for target in recorder.candidates if target not in refused), None)
+        return Next(first, why="the first candidate") if first else Stop("every candidate was refused at the gate")
+    ctx = recorder.ctx
+    time_left = deadline - ctx.now
+    if time_left < SHORTEST:
+        raise _ended(recorder, failed, "the deadline passed", DeadlineExceeded)
+    attempts_left = _attempts_left(recorder)
+    if attempts_left == 0:
+        return Stop(f"the budget of {len(recorder.attempts)} attempts is spent")
+    state = RouteState(
+        candidates=recorder.candidates,
+        attempts=tuple(recorder.attempts),
+        skipped=tuple(recorder.skipped),
+        attempts_left=attempts_left,
+        time_left=time_left,
+        ctx=ctx,
+    )
+    plugin, verdict = decide_fallback(recorder.request, failed.failure, state)
+    if isinstance(verdict, Next) and (verdict.target not in recorder.candidates or verdict.target in refused):
+        fault = "was refused at the gate" if verdict.target in refused else "is no candidate of this request"
+        message = f"plugin {plugin}: decide_fallback chose {verdict.target}, which {fault}"
+        raise PluginError(message, plugin=plugin, hook="decide_fallback")
+    return verdict
+
+
+def _attempts_left(recorder: Recorder) -> int:
+    return recorder.ctx.snapshot.config.router.max_attempts - len(recorder.attempts)
+
+
+def _first_to_wait_for(recorder: Recorder, waiting: dict[Target, float], failed: Failed | None) -> Next | None:
+    """The target that the gate opens first, where waiting for it can help."""
+    in_vain = failed is not None and failed.failure.blames == "request"
+    if not waiting or in_vain or _attempts_left(recorder) == 0:
+        return None
+    target = min(waiting, key=waiting.__getitem__)
+    pause = max(waiting[target] - recorder.ctx.now, SHORTEST)
+    return Next(target, after=pause, why="no other target was left, and the gate opens")
+
+
+def _skip(target: Target, refusal: Refusal, now: float) -> SkippedTarget:
+    retry_after = refusal.retry_after if refusal.until is None else max(refusal.until - now, 0.0)
+    return SkippedTarget(target=target, why=refusal.why, plugin=refusal.plugin, retry_after=retry_after)
+
+
+def _attempt(
+    recorder: Recorder, verdict: Next, admission: Admission, deadline: float
+) -> Generator[Step, Outcome | None, Completion | Failed]:
+    """One attempt: its completion, or how it failed. Records it and settles its permits, once."""
+    ctx, target = recorder.ctx, verdict.target
+    time_limit, clipped = _time_limit(recorder, target, deadline - ctx.now)
+    recorder.attempt_started(target, time_limit)
+    began, first_token = ctx.now, None
+
+    def finish(outcome: AttemptOutcome, failure: Failure | None = None, answer: Completion | None = None) -> None:
+        settle(admission, outcome, failure, ctx)
+        recorder.attempt_finished(
+            target,
+            outcome,
+            began=began,
+            why=verdict.why,
+            first_token=first_token,
+            failure=failure,
+            answer=answer,
+        )
+
+    try:
+        outcome = yield Attempt(target, len(recorder.attempts) + 1, time_limit)
+        if isinstance(outcome, Committed):
+            first_token = ctx.now
+            outcome = yield Relay()
+    except BaseException as error:
+        finish("abandoned" if isinstance(error, GeneratorExit) else "cancelled")
+        raise
+    if isinstance(outcome, Answered):
+        finish("answered", answer=outcome.completion)
+        return outcome.completion
+    failed = outcome if isinstance(outcome, Failed) else Failed(_timeout(time_limit, clipped=clipped))
+    if first_token is not None:
+        # Content was shown: whatever broke now, nothing may be tried in its place.
+        failed = Failed(evolve(failed.failure, kind="interrupted"), failed.partial)
+    finish("failed", failed.failure)
+    if first_token is not None:
+        raise _ended(recorder, failed, "the stream broke after it had begun", StreamInterrupted)
+    return failed
+
+
+def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[float, bool]:
+    """Seconds for an attempt, and whether the deadline made them fewer than `attempt_timeout`.
+
+    What could still be tried afterwards keeps `reserve` seconds each; when there is less than that,
+    everyone gets the same.
+    """
+    router = recorder.ctx.snapshot.config.router
+    untried = len(recorder.candidates) - 1
+    if recorder.attempts or recorder.skipped:
+        done = {target, *(one.target for one in recorder.attempts), *(one.target for one in recorder.skipped)}
+        untried = len(recorder.candidates) - len(done.intersection(recorder.candidates))
+    others = min(untried, _attempts_left(recorder) - 1)
+    share = max(time_left - router.reserve * others, time_left / (others + 1))
+    return min(share, router.attempt_timeout), share < router.attempt_timeout
+
+
+def _timeout(time_limit: float, *, clipped: bool) -> Failure:
+    return Failure.of(
+        "timeout",
+        f"no answer within {time_limit:.3g} s",
+        breaker="neutral" if clipped else None,
+        delivery="possibly_billed",
+    )
+
+
+def _ended(recorder: Recorder, failed: Failed | None, why: str, outcome: type[RouteError] | None = None) -> RouteError:
+    """The error that a request ends with, the last failure as its cause."""
+    known = [skip.retry_after for skip in recorder.skipped if skip.retry_after is not None]
+    known += [a.failure.retry_after for a in recorder.attempts if a.failure and a.failure.retry_after is not None]
+    retry_after = min(known, default=None)
+    if failed is None:
+        return AllTargetsFailed(f"nothing was tried: {why}", retry_after=retry_after)
+    failure, last = failed.failure, recorder.attempts[-1]
+    message = f"{why}; attempt {last.number}, on {last.target}: {failure}"
+    error: RouteError
+    if outcome is StreamInterrupted:
+        error = StreamInterrupted(message, retry_after=retry_after, partial=failed.partial)
+    elif outcome is not None:
+        error = outcome(message, retry_after=retry_after)
+    elif failure.blames == "request":
+        error = REQUEST_ERRORS.get(failure.kind, BadRequest)(message, retry_after=retry_after)
+    elif failure.kind == "plugin":
+        error = PluginError(message, plugin=last.target.backend, hook="complete", retry_after=retry_after)
+    else:
+        error = AllTargetsFailed(message, retry_after=retry_after)
+    error.__cause__ = AttemptFailed(failure, failed.partial)
+    return error

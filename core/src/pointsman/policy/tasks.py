@@ -1,0 +1,35 @@
+"""A task's models, best first; or the one model that the caller forces."""
+
+from attrs import define
+
+from ..chat import Request
+from ..context import DecisionContext
+from ..convert import suggest
+from ..errors import BadRequest
+from ..hookspecs import ModelSelection, hookimpl
+from ..targets import Target
+from ..verdicts import Selection
+
+
+@define(eq=False)
+class Tasks(ModelSelection):
+    """Leaves the models of the request's task, in the task's order."""
+
+    @hookimpl
+    def select_model(self, request: Request, candidates: tuple[Target, ...], ctx: DecisionContext) -> Selection | None:
+        catalog = ctx.snapshot.catalog
+        if request.model is not None:
+            wanted = catalog.by_model.get(request.model)
+            if wanted is None:
+                raise BadRequest(f'unknown model "{request.model}"; {suggest(request.model, catalog.by_model)}')
+            why = f"the caller forces {request.model}"
+        elif not catalog.by_task:
+            return None
+        else:
+            wanted = catalog.by_task.get(request.task)
+            if wanted is None:
+                raise BadRequest(f'unknown task "{request.task}"; {suggest(request.task, catalog.by_task)}')
+            why = ctx.snapshot.config.tasks[request.task].why or f"the models of {request.task}"
+        if candidates is not catalog.targets:
+            wanted = tuple(target for target in wanted if target in candidates)
+        return Selection(wanted, why=why)

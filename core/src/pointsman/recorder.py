@@ -1,0 +1,167 @@
+"""Writes one request's story down once: as the decision record, and as events."""
+
+from collections.abc import Callable
+from contextvars import Context
+from time import time
+
+from attrs import define, field
+
+from .chat import Completion, Request
+from .context import DecisionContext
+from .decision import Assignment, AttemptOutcome, AttemptRecord, Decision, RequestOutcome, SelectionStep, SkippedTarget
+from .errors import Failure
+from .events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
+from .targets import Target
+
+Emit = Callable[[Event], None]
+
+
+@define(eq=False)
+class Recorder:
+    """The growing record of one request. `emit` is None where nobody listens."""
+
+    request_id: str
+    request: Request
+    ctx: DecisionContext
+    emit: Emit | None
+    context: Context
+    wall_clock: Callable[[], float] = time
+    began: float = field(init=False)
+    candidates: tuple[Target, ...] = ()
+    steps: list[SelectionStep] = field(factory=list[SelectionStep])
+    assignment: Assignment | None = None
+    attempts: list[AttemptRecord] = field(factory=list[AttemptRecord])
+    skipped: list[SkippedTarget] = field(factory=list[SkippedTarget])
+
+    def __attrs_post_init__(self) -> None:
+        self.began = self.ctx.now
+
+    @property
+    def path(self) -> str | None:
+        return self.assignment.path if self.assignment else None
+
+    def request_started(self) -> None:
+        if self.emit:
+            request = self.request
+            self.emit(
+                RequestStarted(
+                    request_id=self.request_id,
+                    time=self.wall_clock(),
+                    task=request.task,
+                    unit=request.unit,
+                    labels=request.labels,
+                    context=self.context,
+                    path=self.path,
+                )
+            )
+
+    def attempt_started(self, target: Target, time_limit: float) -> None:
+        if self.emit:
+            request = self.request
+            self.emit(
+                AttemptStarted(
+                    request_id=self.request_id,
+                    time=self.wall_clock(),
+                    task=request.task,
+                    unit=request.unit,
+                    labels=request.labels,
+                    context=self.context,
+                    path=self.path,
+                    number=len(self.attempts) + 1,
+                    target=target,
+                    time_limit=time_limit,
+                )
+            )
+
+    def attempt_finished(
+        self,
+        target: Target,
+        outcome: AttemptOutcome,
+        *,
+        began: float,
+        why: str,
+        first_token: float | None = None,
+        failure: Failure | None = None,
+        answer: Completion | None = None,
+    ) -> None:
+        """`began` and `first_token` are times on the context's clock."""
+        duration = self.ctx.now - began
+        record = AttemptRecord(
+            number=len(self.attempts) + 1,
+            target=target,
+            started=began - self.began,
+            duration=duration,
+            outcome=outcome,
+            why=why,
+            time_to_first_token=None if first_token is None else first_token - began,
+            failure=failure,
+            usage=answer.usage if answer else None,
+            id=answer.id if answer else None,
+            call_id=answer.call_id if answer else None,
+            served_model=answer.served_model if answer else None,
+            provider=answer.provider if answer else (failure.provider if failure else None),
+            inner=answer.inner if answer else None,
+        )
+        self.attempts.append(record)
+        if self.emit:
+            request = self.request
+            self.emit(
+                AttemptFinished(
+                    request_id=self.request_id,
+                    time=self.wall_clock(),
+                    task=request.task,
+                    unit=request.unit,
+                    labels=request.labels,
+                    context=self.context,
+                    path=self.path,
+                    number=record.number,
+                    target=target,
+                    outcome=outcome,
+                    duration=duration,
+                    time_to_first_token=record.time_to_first_token,
+                    failure=failure,
+                    usage=record.usage,
+                    served_model=record.served_model,
+                    provider=record.provider,
+                    inner=record.inner,
+                )
+            )
+
+    def request_finished(self, outcome: RequestOutcome, why: str = "") -> Decision:
+        decision = self.decision(outcome, why)
+        if self.emit:
+            request = self.request
+            self.emit(
+                RequestFinished(
+                    request_id=self.request_id,
+                    time=self.wall_clock(),
+                    task=request.task,
+                    unit=request.unit,
+                    labels=request.labels,
+                    context=self.context,
+                    path=self.path,
+                    outcome=outcome,
+                    duration=decision.duration or 0.0,
+                    decision=decision,
+                )
+            )
+        return decision
+
+    def decision(self, outcome: RequestOutcome | None = None, why: str = "") -> Decision:
+        """The record as it stands."""
+        return Decision(
+            request_id=self.request_id,
+            task=self.request.task,
+            unit=self.request.unit,
+            model=self.request.model,
+            candidates=self.candidates,
+            steps=tuple(self.steps),
+            assignment=self.assignment,
+            seed=self.ctx.seed,
+            attempts=tuple(self.attempts),
+            skipped=tuple(self.skipped),
+            served=self.attempts[-1].target if outcome == "answered" else None,
+            outcome=outcome,
+            why=why,
+            duration=None if outcome is None else self.ctx.now - self.began,
+        )

@@ -1,0 +1,213 @@
+"""The router, in its two faces, and what keeps it alive.
+
+`complete` is for programs without an event loop, `acomplete` for those with one; both run the same
+coroutine. Any number of routers live in one process, and one may be used from any thread.
+"""
+
+import asyncio
+import os
+import weakref
+from collections.abc import Iterable, Mapping
+from contextvars import copy_context
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from .chat import JSON, Completion, Message
+from .config import Config
+from .context import DecisionContext
+from .decision import Decision
+from .delivery import Delivery, SinkReport
+from .driver import Driver
+from .errors import RouterClosed, UsageError
+from .intake import Call
+from .loading import from_config, from_toml
+from .loops import Loops, running_loop
+from .plan import explain
+from .portal import Portal
+from .recorder import Recorder
+from .snapshot import Snapshot
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds, by default, for everything that flushing or closing waits for."""
+
+
+class Router:
+    """Routes chat requests to models, as its configuration says.
+
+    with Router.from_toml("pointsman.toml") as router:
+        reply = router.complete("Write to the customer ...", task="email-draft", unit=42)
+        print(reply.text, reply.decision.served)
+
+    Building one checks the configuration whole and raises `ConfigError` with every problem. It opens no
+    socket and starts no thread; the first request does.
+    """
+
+    def __init__(self, config: Config | Mapping[str, object] | Snapshot) -> None:
+        self._snapshot = config if isinstance(config, Snapshot) else from_config(config)
+        self._delivery = Delivery(self._snapshot.hooks.sinks, self._snapshot.config.router.event_queue)
+        self._loops = Loops()
+        self._driver = Driver(self._loops)
+        self._portal = Portal()
+        self._closed = False
+        # At the latest when the program ends: what is queued is delivered, within bounds.
+        self._finalizer = weakref.finalize(self, _close_all, self._portal, self._delivery, CLOSE_TIMEOUT)
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
+        """The router of a TOML file. Raises `ConfigError` with every problem, each with its line."""
+        return cls(from_toml(Path(path)))
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The configuration that new requests start with."""
+        if self._closed:
+            raise RouterClosed("the router is closed; build a new one")
+        return self._snapshot
+
+    # The two faces
+
+    def complete(
+        self,
+        messages: str | Iterable[Message],
+        *,
+        task: str | None = None,
+        unit: str | int | None = None,
+        model: str | None = None,
+        deadline: float | None = None,
+        labels: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, JSON] | None = None,
+        **parameters: JSON,
+    ) -> Completion:
+        """The whole answer to `messages`: a string, or OpenAI-style messages.
+
+        `task` chooses the models (else `[router] default_task`), `unit` is who a rollout assigns, `model`
+        forces a short name from `[models]`, `deadline` is seconds for everything, `labels` go to metrics,
+        `extra_body` is laid over the body that a backend sends. Every other keyword is the provider's
+        own: `temperature`, `tools`, `response_format`, `user`, ...
+
+        Raises a `RouteError`: `BadRequest`, `NoTarget`, `AllTargetsFailed`, `DeadlineExceeded`,
+        `ContextLength`, `ContentPolicy`, `PluginError`, each with the `decision`. Raises `UsageError`
+        inside a running event loop: use `acomplete` there.
+        """
+        if running_loop() is not None:
+            raise UsageError(
+                "router.complete blocks, and was called from a running event loop; "
+                "call `await router.acomplete(...)` there"
+            )
+        call = Call.of(
+            self.snapshot,
+            messages,
+            task=task,
+            unit=unit,
+            model=model,
+            deadline=deadline,
+            labels=labels,
+            extra_body=extra_body,
+            parameters=parameters,
+        )
+        return self._portal.run(lambda: self._driver.complete(self._recorder(call), call.time_allowed))
+
+    async def acomplete(
+        self,
+        messages: str | Iterable[Message],
+        *,
+        task: str | None = None,
+        unit: str | int | None = None,
+        model: str | None = None,
+        deadline: float | None = None,
+        labels: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, JSON] | None = None,
+        **parameters: JSON,
+    ) -> Completion:
+        """`complete`, for programs with an event loop. Cancelling it cancels the request."""
+        call = Call.of(
+            self.snapshot,
+            messages,
+            task=task,
+            unit=unit,
+            model=model,
+            deadline=deadline,
+            labels=labels,
+            extra_body=extra_body,
+            parameters=parameters,
+        )
+        return await self._driver.complete(self._recorder(call), call.time_allowed)
+
+    def explain(
+        self,
+        messages: str | Iterable[Message] = "?",
+        *,
+        task: str | None = None,
+        unit: str | int | None = None,
+        model: str | None = None,
+        **parameters: JSON,
+    ) -> Decision:
+        """The decision for a request, step by step, without calling anyone or asking the gate.
+
+        Raises what selection raises: `BadRequest`, `NoTarget`, `PluginError`.
+        """
+        call = Call.of(self.snapshot, messages, task=task, unit=unit, model=model, parameters=parameters)
+        return explain(self._recorder(call, emit=False))
+
+    def _recorder(self, call: Call, *, emit: bool = True) -> Recorder:
+        entropy = os.urandom(16)
+        return Recorder(
+            request_id=entropy.hex(),
+            request=call.request,
+            ctx=DecisionContext(call.snapshot, int.from_bytes(entropy[:6], "big"), monotonic),
+            emit=self._delivery.emitter() if emit else None,
+            context=copy_context(),
+        )
+
+    # Lifecycle
+
+    def flush(self, timeout: float = CLOSE_TIMEOUT) -> bool:
+        """Whether every sink had every event so far within `timeout` seconds."""
+        return self._delivery.flush(timeout)
+
+    def sink_reports(self) -> tuple[SinkReport, ...]:
+        """For each sink, how many events it was sent and what became of them."""
+        return self._delivery.reports()
+
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> tuple[SinkReport, ...]:
+        """Cancels what is in flight in the synchronous face, closes backends and sinks, and says what was lost.
+
+        Calling it again does nothing more. Inside a running event loop use `aclose`.
+        """
+        if running_loop() is not None:
+            raise UsageError("router.close blocks, and was called from a running event loop; `await router.aclose()`")
+        self._closed = True
+        self._loops.close_elsewhere(timeout)
+        self._finalizer.detach()
+        return _close_all(self._portal, self._delivery, timeout)
+
+    async def aclose(self, timeout: float = CLOSE_TIMEOUT) -> tuple[SinkReport, ...]:  # noqa: ASYNC109 - as `close`
+        """`close`, for programs with an event loop."""
+        self._closed = True
+        await self._loops.close_here()
+        self._finalizer.detach()
+        await asyncio.to_thread(self._loops.close_elsewhere, timeout)
+        return await asyncio.to_thread(_close_all, self._portal, self._delivery, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _close_all(portal: Portal, delivery: Delivery, timeout: float) -> tuple[SinkReport, ...]:
+    portal.close(timeout)
+    return delivery.close(timeout)

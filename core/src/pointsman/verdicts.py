@@ -1,0 +1,57 @@
+"""What the decision hooks answer."""
+
+from attrs import field, frozen
+
+from .decision import Assignment
+from .targets import Target
+
+
+@frozen
+class Selection:
+    """What a selection step leaves, in order, and why."""
+
+    targets: tuple[Target, ...] = field(converter=tuple[Target, ...])
+    why: str = field(kw_only=True)
+    assignment: Assignment | None = field(default=None, kw_only=True)
+    """Where a rollout put the unit; a later step without one keeps it."""
+
+
+@frozen
+class Next:
+    """Try `target`, after a pause of `after` seconds."""
+
+    target: Target
+    after: float = field(default=0.0, kw_only=True)
+    why: str = field(default="", kw_only=True)
+
+
+@frozen
+class Stop:
+    """Give up, and say why."""
+
+    why: str
+
+
+@frozen(eq=False)
+class Permit:
+    """Leave to make one attempt. Subclass it to keep a lease in it."""
+
+    target: Target
+
+
+@frozen
+class SkipTarget:
+    """This target may not be tried now."""
+
+    why: str
+    retry_after: float | None = field(default=None, kw_only=True)
+    """Seconds after which it may, where the gate knows."""
+
+
+@frozen
+class WaitUntil:
+    """This target may be tried in a while."""
+
+    time: float
+    """On the clock of `ctx.now`, in seconds."""
+    why: str = field(kw_only=True)
