@@ -1,0 +1,83 @@
+"""An event as one short line for people.
+
+Attempts and the request that they belong to share the four letters after the time:
+
+    12:03:04 3f9a #1 429 rate_limit   0.21 s  glm-4.5-air-free via litellm_backend
+    12:03:05 3f9a #2 answered         1.32 s  gpt-oss-20b-free via litellm_backend
+    12:03:05 3f9a =  answered         1.53 s  email-draft, 2 attempts, 114 tokens
+"""
+
+import time
+from typing import TypeAlias
+
+from pointsman.decision import AttemptOutcome, Decision
+from pointsman.errors import Failure
+from pointsman.events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
+from pointsman.targets import Target
+
+Columns: TypeAlias = tuple[str, str, float | None, str]
+"""A mark for what the line is about, what came of it, seconds, and the rest of the story."""
+
+_RESET, _DIM, _RED, _GREEN, _YELLOW = "\x1b[0m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"
+_COLOURS: dict[AttemptOutcome, str] = {
+    "answered": _GREEN,
+    "failed": _RED,
+    "cancelled": _YELLOW,
+    "abandoned": _YELLOW,
+}
+
+
+def text_line(event: Event, *, colour: bool = False) -> str:
+    """The event as one line without a newline, in local time. Most lines fit 80 columns."""
+    mark, outcome, seconds, story = _columns(event)
+    when = f"{time.strftime('%H:%M:%S', time.localtime(event.time))} {_printable(event.request_id[-4:]):4}"
+    outcome = f"{_printable(outcome):14}"
+    took = "" if seconds is None else f"{seconds:.2f} s"
+    if colour:
+        when = f"{_DIM}{when}{_RESET}"
+        if isinstance(event, AttemptFinished | RequestFinished):
+            outcome = f"{_COLOURS[event.outcome]}{outcome}{_RESET}"
+    return f"{when} {mark:2} {outcome} {took:>8}  {_printable(story)}"
+
+
+def _columns(event: Event) -> Columns:
+    match event:
+        case RequestStarted():
+            return ">", "started", None, _listed(event.task, event.path)
+        case AttemptStarted():
+            return f"#{event.number}", "started", None, _target(event.target)
+        case AttemptFinished():
+            outcome = _failure(event.failure) if event.failure else event.outcome
+            return f"#{event.number}", outcome, event.duration, _target(event.target)
+        case RequestFinished():
+            return "=", event.outcome, event.duration, _listed(event.task, *_summary(event.decision))
+
+
+def _summary(decision: Decision) -> tuple[str | None, ...]:
+    attempts = decision.attempts
+    counted = [attempt.usage for attempt in attempts if attempt.usage is not None]
+    tokens = [n for usage in counted for n in (usage.input_tokens, usage.output_tokens) if n is not None]
+    costs = [usage.cost for usage in counted if usage.cost is not None]
+    return (
+        f"{len(attempts)} attempts" if len(attempts) != 1 else None,
+        f"{sum(tokens)} tokens" if tokens else None,
+        f"${sum(costs):.4g}" if any(costs) else None,
+        decision.why,
+    )
+
+
+def _failure(failure: Failure) -> str:
+    return f"{failure.status} {failure.kind}" if failure.status else failure.kind
+
+
+def _target(target: Target) -> str:
+    return f"{target.model} via {target.backend}"
+
+
+def _listed(*words: str | None) -> str:
+    return ", ".join(word for word in words if word)
+
+
+def _printable(text: str) -> str:
+    # A task or a reason must neither break the line nor speak to the terminal.
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
