@@ -1,0 +1,140 @@
+"""From the body of a 200 to a `Completion`, or to what is wrong with it."""
+
+import json
+from collections.abc import Mapping
+from typing import cast
+
+import httpx
+
+from pointsman.chat import JSON, Completion, ToolCall, Usage
+from pointsman.errors import Failure, Kind
+
+from .exchange import Reply
+from .untrusted import as_amount, as_count, as_list, as_mapping, as_text
+
+_CUT_BY_LENGTH = {"length", "max_tokens", "max_output_tokens", "model_length"}
+_FAILED = {"error", "network_error"}
+_TEXT_PARTS = {"text", "output_text"}
+
+
+def parse(reply: Reply) -> Mapping[str, object] | Failure:
+    """The body as an object, or the failure of an answer that is none. Nothing of it is quoted."""
+    kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # JSON under these names is still JSON; a web page or an event stream is somebody else's answer.
+    if kind and "json" not in kind and kind not in {"text/plain", "application/octet-stream"}:
+        return unusable("the answer is not JSON by its content type", reply.status)
+    if not reply.body.strip():
+        return unusable("the answer is empty", reply.status)
+    try:
+        body = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return unusable("the answer is not JSON", reply.status)
+    if not isinstance(body, dict):
+        return unusable("the answer is not a JSON object", reply.status)
+    return _unnested(cast("Mapping[str, object]", body))
+
+
+def error_inside(body: Mapping[str, object]) -> object:
+    """The error that a 200 carries, in its body or in its choice; None where there is none."""
+    choice = _choice(body)
+    places = (body.get("error"), choice.get("error"), as_mapping(choice.get("provider_specific_fields")).get("error"))
+    error = next((place for place in places if place), None)
+    if error is None and (choice.get("finish_reason") == "error" or choice.get("native_finish_reason") in _FAILED):
+        return {"message": "the choice ended with an error"}
+    return error
+
+
+def completion(body: Mapping[str, object], status: int) -> Completion | Failure:
+    """The answer that a body without an error holds, or the failure of an empty one."""
+    choice = _choice(body)
+    if not choice:
+        return unusable("the answer has no choices", status)
+    message = as_mapping(choice.get("message"))
+    text = _text(message.get("content"))
+    tool_calls = _tool_calls(message)
+    refusal = as_text(message.get("refusal"))
+    finish_reason = as_text(choice.get("finish_reason")) or as_text(choice.get("native_finish_reason")) or ""
+    if not (text or tool_calls or refusal or _has_media(message)) and finish_reason not in _CUT_BY_LENGTH:
+        if finish_reason == "content_filter":
+            return unusable("a content filter left nothing of the answer", status, "content_policy")
+        return unusable("the answer says nothing", status)
+    return Completion(
+        text=text,
+        finish_reason=finish_reason,
+        tool_calls=tool_calls,
+        reasoning=as_text(message.get("reasoning")) or as_text(message.get("reasoning_content")) or "",
+        refusal=refusal,
+        usage=usage(as_mapping(body.get("usage"))),
+        id=as_text(body.get("id")),
+        served_model=as_text(body.get("model")),
+        provider=as_text(body.get("provider")),
+        message=cast("Mapping[str, JSON]", message),
+        raw=cast("Mapping[str, JSON]", body),
+    )
+
+
+def usage(told: Mapping[str, object]) -> Usage:
+    """Token counts and cost. What the server does not say is None."""
+    cost = None if isinstance(told.get("cost"), str) else as_amount(told.get("cost"))
+    return Usage(
+        input_tokens=as_count(told.get("prompt_tokens")),
+        output_tokens=as_count(told.get("completion_tokens")),
+        reasoning_tokens=as_count(as_mapping(told.get("completion_tokens_details")).get("reasoning_tokens")),
+        cached_tokens=as_count(as_mapping(told.get("prompt_tokens_details")).get("cached_tokens")),
+        cost=cost,
+        cost_source=None if cost is None else "usage.cost",
+    )
+
+
+def unusable(why: str, status: int, kind: Kind = "bad_response") -> Failure:
+    """The failure of a 200 that is no answer."""
+    return Failure.of(kind, why, status=status)
+
+
+def generation_id(headers: httpx.Headers) -> str | None:
+    """The id of the answer, where only a header has it."""
+    return as_text(headers.get("x-generation-id"))
+
+
+def _unnested(body: Mapping[str, object]) -> Mapping[str, object]:
+    """The completion itself, which OpenRouter has been seen to put inside `provider`."""
+    nested = as_mapping(body.get("provider"))
+    return nested if as_list(nested.get("choices")) and not as_list(body.get("choices")) else body
+
+
+def _choice(body: Mapping[str, object]) -> Mapping[str, object]:
+    return as_mapping(next(iter(as_list(body.get("choices"))), None))
+
+
+def _text(content: object) -> str:
+    """Content as text: it is text already, or a list of parts."""
+    if isinstance(content, str):
+        return content
+    parts = [as_mapping(part) for part in as_list(content)]
+    return "".join(as_text(part.get("text")) or "" for part in parts if part.get("type", "text") in _TEXT_PARTS)
+
+
+def _has_media(message: Mapping[str, object]) -> bool:
+    """Whether the model said something that is no text: an image, a voice."""
+    parts = (as_mapping(part).get("type") for part in as_list(message.get("content")))
+    return bool(message.get("images") or message.get("audio")) or any(
+        isinstance(kind, str) and ("image" in kind or "audio" in kind) for kind in parts
+    )
+
+
+def _tool_calls(message: Mapping[str, object]) -> tuple[ToolCall, ...]:
+    asked = [as_mapping(call) for call in as_list(message.get("tool_calls"))]
+    if not asked and (old_style := as_mapping(message.get("function_call"))):
+        asked = [{"function": old_style}]
+    return tuple(call for one in asked if (call := _tool_call(one)))
+
+
+def _tool_call(call: Mapping[str, object]) -> ToolCall | None:
+    function = as_mapping(call.get("function")) or as_mapping(call.get("custom"))
+    name = as_text(function.get("name"))
+    if name is None:
+        return None
+    arguments = function.get("arguments", function.get("input", ""))
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False) if arguments is not None else ""
+    return ToolCall(id=as_text(call.get("id")), name=name, arguments=arguments)

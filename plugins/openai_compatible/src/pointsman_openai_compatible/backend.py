@@ -1,0 +1,179 @@
+"""The plugin: settings, lifecycle, and one call from request to answer.
+
+A backend for a server with a dialect of its own inherits `OpenAICompatible` and overrides what
+differs: `request_body`, `request_headers`, `own_words`, `relayed`, `diagnose`, `retry_after`,
+`with_headers`.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import httpx
+from attrs import define, evolve, field
+
+from pointsman.chat import JSON, Completion, Request
+from pointsman.context import AttemptContext
+from pointsman.errors import AttemptFailed, Failure
+from pointsman.hookspecs import BackendInvocation, hookimpl
+from pointsman.settings import Seconds, Secret
+from pointsman.targets import Target
+
+from . import answer, diagnosis, envelope, exchange, failures, retry_after
+from .checks import checked_headers, checked_key, checked_url, positive
+from .diagnosis import Diagnosis
+from .envelope import ServerError
+from .exchange import Reply
+from .request import chat_body, encode
+from .scrub import Scrubber
+from .transport import aiohttp_transport, tls_context
+
+Transport = httpx.AsyncBaseTransport
+
+
+@define(eq=False, kw_only=True)
+class OpenAICompatible(BackendInvocation):
+    """Any server that speaks OpenAI's chat completions: vLLM, Ollama, llama.cpp, OpenAI itself."""
+
+    base_url: str = field(validator=checked_url)
+    """Up to the version: `https://api.openai.com/v1`, `http://localhost:11434/v1`."""
+    api_key: Secret | None = field(default=None, validator=checked_key)
+    """Sent as `Authorization: Bearer`, to this address only."""
+    headers: Mapping[str, str] = field(factory=dict[str, str], validator=checked_headers, repr=False)
+    """Sent with every request, over the plugin's own of the same name."""
+    extra_body: Mapping[str, object] = field(factory=dict[str, object], repr=False)
+    """Fields laid over every body. The request's own `extra_body` is laid over these."""
+    connect_timeout: Seconds = field(default=Seconds(5.0), validator=positive)
+    """How long resolving, connecting and the TLS handshake may take together."""
+    max_body: int = field(default=32 * 1024 * 1024, validator=positive)
+    """Bytes of an answer, unpacked. A larger one is a failure."""
+    ca_file: str | None = None
+    """Certificates to trust, a PEM file, instead of the ones that certifi carries."""
+    transport: Callable[[], Transport] | None = field(default=None, repr=False)
+    """Makes the transport for the running event loop. From Python only; `ca_file` and `connect_timeout` are its own."""
+
+    _tls: ssl.SSLContext | None = field(default=None, init=False, repr=False)
+    _transports: dict[asyncio.AbstractEventLoop, Transport] = field(
+        factory=dict[asyncio.AbstractEventLoop, Transport], init=False, repr=False
+    )
+
+    @hookimpl
+    async def start_backend(self, name: str) -> None:  # noqa: ARG002 - a server has no use for the name
+        """Make this loop's transport. No connection is opened yet."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._transports:
+            self._transports[loop] = self._new_transport()
+
+    @hookimpl
+    async def complete(self, target: Target, request: Request, ctx: AttemptContext) -> Completion:
+        """The whole answer, from one HTTP request."""
+        outcome = await self._attempt(target, request, ctx)
+        if isinstance(outcome, Failure):
+            # Raised here, outside every `except`: no exception of the HTTP library, which holds URL and
+            # headers, hangs on it.
+            raise AttemptFailed(outcome)
+        return outcome
+
+    @hookimpl
+    async def close_backend(self) -> None:
+        """Close this loop's transport and its connections."""
+        transport = self._transports.pop(asyncio.get_running_loop(), None)
+        if transport is not None:
+            await transport.aclose()
+
+    # What a dialect overrides.
+
+    def request_body(self, target: Target, request: Request) -> dict[str, JSON]:
+        """The body to send."""
+        return chat_body(target, request, self.extra_body)
+
+    def request_headers(self) -> dict[str, str]:
+        """The headers to send, in lower case."""
+        headers = {
+            "accept": "application/json",
+            "accept-encoding": "identity",
+            "content-type": "application/json",
+            "user-agent": "pointsman",
+        }
+        if self.api_key is not None:
+            headers["authorization"] = f"Bearer {self.api_key.reveal()}"
+        return headers | {name.lower(): value for name, value in self.headers.items()}
+
+    def own_words(self, message: str) -> str:
+        """An error's message without what the server adds to every one."""
+        return message
+
+    def relayed(self, error: ServerError) -> bool:  # noqa: ARG002 - for those that override it
+        """Whether the error comes from a provider behind the server."""
+        return False
+
+    def diagnose(self, error: ServerError) -> Diagnosis:
+        """What the error means."""
+        return diagnosis.diagnose(error, relayed=self.relayed(error))
+
+    def retry_after(self, error: ServerError, found: Diagnosis) -> float | None:  # noqa: ARG002 - as above
+        """Seconds that the server asks us to stay away, or None."""
+        return retry_after.retry_after(error.status, error.headers, error.error, error.message)
+
+    def with_headers(self, completion: Completion, headers: httpx.Headers) -> Completion:  # noqa: ARG002 - as above
+        """The answer with what only the response's headers say."""
+        return completion
+
+    # The call.
+
+    async def _attempt(self, target: Target, request: Request, ctx: AttemptContext) -> Completion | Failure:
+        sent = self.request_body(target, request)
+        content = encode(sent)
+        if isinstance(content, Failure):
+            return content
+        response = await exchange.send(self._transport(), self._post(content, ctx))
+        if isinstance(response, Failure):
+            return response
+        try:
+            reply = await exchange.read(response, self.max_body)
+        finally:
+            await exchange.close(response)
+        if isinstance(reply, Failure):
+            return reply
+        return self._outcome(reply, sent, partial(self._failure, request))
+
+    def _outcome(
+        self, reply: Reply, sent: Mapping[str, JSON], failure: Callable[[ServerError], Failure]
+    ) -> Completion | Failure:
+        """What a reply amounts to."""
+        if not httpx.codes.is_success(reply.status):
+            return failure(envelope.error_of_reply(reply.status, reply.headers, reply.body, sent))
+        body = answer.parse(reply)
+        if isinstance(body, Failure):
+            return body
+        if error := answer.error_inside(body):
+            return failure(envelope.error_in_success(error, reply.status, reply.headers, sent))
+        completion = answer.completion(body, reply.status)
+        return completion if isinstance(completion, Failure) else self.with_headers(completion, reply.headers)
+
+    def _failure(self, request: Request, error: ServerError) -> Failure:
+        error = evolve(error, message=self.own_words(error.message))
+        found = self.diagnose(error)
+        secrets = (*([self.api_key.reveal()] if self.api_key else []), *self.headers.values())
+        scrub = Scrubber(request, secrets)
+        return failures.describe(error, found, scrub, retry_after=self.retry_after(error, found))
+
+    def _post(self, content: bytes, ctx: AttemptContext) -> httpx.Request:
+        url = httpx.URL(self.base_url.rstrip("/") + "/chat/completions")
+        return exchange.post(
+            url, self.request_headers(), content, connect_timeout=self.connect_timeout, time_limit=ctx.time_limit
+        )
+
+    def _transport(self) -> Transport:
+        try:
+            return self._transports[asyncio.get_running_loop()]
+        except KeyError:
+            raise RuntimeError("start_backend was not called in this event loop") from None
+
+    def _new_transport(self) -> Transport:
+        if self.transport is not None:
+            return self.transport()
+        if self._tls is None:
+            self._tls = tls_context(self.ca_file)
+        return aiohttp_transport(self._tls)

@@ -1,0 +1,76 @@
+"""What a broken connection means: how far the request got, and whose fault that is.
+
+The aiohttp transport maps every connection error to `httpx.ConnectTimeout`, a server that hung up
+after it had read the request included. The cause below tells them apart.
+"""
+
+import asyncio
+import ssl
+
+import aiohttp
+import httpx
+
+from pointsman.errors import Failure
+
+BROKEN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
+"""Everything that a transport raises when the way to the server fails."""
+
+_NEVER_LEFT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+    httpx.InvalidURL,
+)
+
+
+def unanswered(error: BaseException, *, reused: bool) -> Failure:
+    """The failure when `error` came instead of a response."""
+    origin = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
+    match origin:
+        case aiohttp.ConnectionTimeoutError():
+            return _never_left("no connection within the connect limit")
+        case aiohttp.ClientConnectorDNSError():
+            return _never_left("the name does not resolve")
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ServerFingerprintMismatch():
+            return _never_left("the server's certificate is not trusted")
+        case aiohttp.ClientSSLError():
+            return _never_left("the TLS handshake failed")
+        case aiohttp.ClientConnectorError():
+            return _never_left("the connection failed")
+        case aiohttp.SocketTimeoutError() | httpx.ReadTimeout() | httpx.WriteTimeout():
+            return Failure.of("timeout", "no answer within the time limit", delivery="possibly_billed")
+        case aiohttp.ClientResponseError():
+            return Failure.of("bad_response", "the answer is not HTTP", delivery="possibly_billed")
+        case aiohttp.ClientConnectionError():
+            return _hung_up(reused=reused)
+        case _ if isinstance(origin, _NEVER_LEFT):
+            tls = isinstance(error.__cause__, ssl.SSLError) or isinstance(error.__context__, ssl.SSLError)
+            return _never_left("the TLS handshake failed" if tls else "the connection failed")
+        case _:
+            return _hung_up(reused=reused)
+
+
+def cut_short(error: BaseException) -> Failure:
+    """The failure when `error` came in the middle of a body."""
+    origin = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
+    if isinstance(origin, aiohttp.SocketTimeoutError | httpx.TimeoutException | TimeoutError):
+        return Failure.of("timeout", "the answer stalled until the time limit", delivery="possibly_billed")
+    return Failure.of("bad_response", "the answer was cut short", delivery="possibly_billed")
+
+
+def _never_left(why: str) -> Failure:
+    return Failure.of("connect", f"not reached: {why}", delivery="not_sent")
+
+
+def _hung_up(*, reused: bool) -> Failure:
+    # A server may close an idle connection at the moment when a request goes out on it: that says
+    # nothing about its health.
+    return Failure.of(
+        "connect",
+        "the server hung up before it answered",
+        breaker="neutral" if reused else None,
+        delivery="possibly_billed",
+    )

@@ -1,0 +1,88 @@
+"""One HTTP request and its response, each step a value or a `Failure`. Nothing is retried."""
+
+from contextlib import suppress
+
+import httpx
+from attrs import frozen
+
+from pointsman.errors import Failure
+
+from .connection import BROKEN, cut_short, unanswered
+from .decoding import BadBody, decoder
+from .transport import reused_connection
+
+LARGE_BODY = 1024 * 1024
+"""Bytes. aiohttp warns about larger ones that come as bytes."""
+
+
+@frozen(kw_only=True)
+class Reply:
+    """A response whose body has been read."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+def post(
+    url: httpx.URL, headers: dict[str, str], content: bytes, *, connect_timeout: float, time_limit: float
+) -> httpx.Request:
+    """The request, with limits for a transport that honours them.
+
+    `time_limit` is between two reads, a backstop: who calls the backend holds the whole attempt to it.
+    """
+    limits = {"connect": connect_timeout, "pool": connect_timeout, "read": time_limit, "write": time_limit}
+    extensions = {"timeout": limits}
+    if len(content) <= LARGE_BODY:
+        return httpx.Request("POST", url, headers=headers, content=content, extensions=extensions)
+    sized = {**headers, "content-length": str(len(content))}
+    return httpx.Request("POST", url, headers=sized, stream=httpx.ByteStream(content), extensions=extensions)
+
+
+async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response | Failure:
+    """The response, its body unread: close it with `close`. Or why there is none."""
+    reused_connection.set(False)
+    try:
+        return await transport.handle_async_request(request)
+    except BROKEN as error:
+        return unanswered(error, reused=reused_connection.get())
+
+
+async def read(response: httpx.Response, max_body: int) -> Reply | Failure:
+    """The response with its whole body, unpacked, at most `max_body` bytes of it."""
+    try:
+        body = await _body(response, max_body)
+    except BROKEN as error:
+        failure = cut_short(error)
+    except BadBody as error:
+        failure = Failure.of("bad_response", f"the answer cannot be read: {error}", status=response.status_code)
+    else:
+        return Reply(status=response.status_code, headers=response.headers, body=body)
+    if response.is_success:
+        return failure
+    # The status alone says what went wrong.
+    return Reply(status=response.status_code, headers=response.headers, body=b"")
+
+
+async def close(response: httpx.Response) -> None:
+    """Give the connection back, or close it where the body is unread."""
+    # What closing meets changes nothing for a request whose outcome is known.
+    with suppress(Exception):
+        await response.aclose()
+
+
+async def _body(response: httpx.Response, max_body: int) -> bytes:
+    if response.is_stream_consumed:
+        # A transport of the host's own gave the body as bytes, such as `httpx.MockTransport`.
+        return response.content
+    unpack = decoder(response.headers.get("content-encoding", ""))
+    body = bytearray()
+    received = 0
+    async for data in response.aiter_raw():
+        received += len(data)
+        body += unpack.feed(data, max_body - len(body))
+        # What was received counts too: a compressed stream can go on for ever and unpack to nothing.
+        if max(received, len(body)) > max_body:
+            raise BadBody(f"it is larger than max_body, {max_body} bytes")
+    unpack.finish()
+    return bytes(body)

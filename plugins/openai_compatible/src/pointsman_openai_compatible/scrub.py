@@ -1,0 +1,142 @@
+"""A server's own words, without anything of ours in them: no key, no prompt, no address.
+
+Servers quote what they were sent, also escaped, cut and inside other JSON. So a quotation is found
+by what it shares with the request, not by where it stands.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+from pointsman.chat import JSON, Request
+
+LONGEST = 300
+"""Characters of a scrubbed text."""
+
+CUT = "…"
+"""Stands for what was taken out."""
+
+_READ = 1000
+_SHARED = 12
+_WHOLE = 4
+_ESCAPE = re.compile(r"""\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(["'\\/bfnrt]))""")
+_CONTROL = {"b": " ", "f": " ", "n": " ", "r": " ", "t": " "}
+_KEY_SHAPED = re.compile(
+    r"""(?ix)
+    \b(?:bearer|basic)\s+\S+                            # an authorization header
+    | \b(?:sk|pk|rk|gsk|xai|hf|ghp|r8|pplx)[-_][^\s"',;)]{2,}   # keys by their vendors' prefixes
+    | \bAIza[\w-]{8,} | \bAKIA[A-Z0-9]{8,} | \beyJ[\w-]{8,}
+    | (?<![\w+=-])(?=[\w+=-]*\d)[\w+=-]{24,}            # long words with a digit: tokens, hashes, base64
+    | \b[a-z][a-z0-9+.-]*://[^\s"'<>)]*                 # addresses, which can hold credentials
+    """
+)
+
+
+class Scrubber:
+    """Takes out of texts what belongs to one request and its backend."""
+
+    def __init__(self, request: Request, secrets: Iterable[str]) -> None:
+        # A dummy key of a letter or two is no secret, and would be cut out of every word.
+        self._secrets = tuple(secret for secret in secrets if len(secret) >= _WHOLE)
+        given = (request.messages, list(request.parameters.values()), list(request.extra_body.values()))
+        self._texts = tuple(flat for text in _strings(given) if len(flat := _flat(text)) >= _SHARED)
+        said = sorted(set(_contents(request.messages)), key=len, reverse=True)
+        self._short = tuple(flat for text in said if _WHOLE <= len(flat := _flat(text)) < _SHARED)
+
+    def __call__(self, text: str) -> str | None:
+        """The text on one line, scrubbed and at most `LONGEST` characters; None where nothing is left."""
+        text = _flat(_unescaped(text[:_READ]))
+        for secret in self._secrets:
+            text = text.replace(secret, CUT)
+        text = _KEY_SHAPED.sub(CUT, text)
+        text = self._without_shared_runs(text)
+        for said in self._short:
+            text = text.replace(said, CUT)
+        text = re.sub(f"{CUT}(?:\\s*{CUT})+", CUT, text).strip()
+        if len(text) > LONGEST:
+            text = text[: LONGEST - 1] + CUT
+        return text if text.strip(f"{CUT} ") else None
+
+    def keeps(self, word: str) -> bool:
+        """Whether the word holds nothing that would be taken out."""
+        return self(word) == word
+
+    def _without_shared_runs(self, text: str) -> str:
+        """The text without every run of `_SHARED` characters or more that stands in the request too."""
+        shared = bytearray(len(text))
+        for own in self._texts:
+            for start in _possible_starts(text, own):
+                if text[start : start + _SHARED] in own:
+                    shared[start : start + _SHARED] = b"\1" * _SHARED
+        kept: list[str] = []
+        for position, character in enumerate(text):
+            if not shared[position]:
+                kept.append(character)
+            elif not position or not shared[position - 1]:
+                kept.append(CUT)
+        return "".join(kept)
+
+
+def _possible_starts(text: str, own: str) -> Iterable[int]:
+    """Where a shared run can start: every such run covers an aligned block of half its length.
+
+    Looking for the blocks first keeps megabytes of images in a request from being searched for
+    each position of the text.
+    """
+    half = _SHARED // 2
+    starts: set[int] = set()
+    for block in range(0, len(text) - half + 1, half):
+        if text[block : block + half] in own:
+            starts.update(range(max(block - half, 0), min(block + 1, len(text) - _SHARED + 1)))
+    return sorted(starts)
+
+
+def _flat(text: str) -> str:
+    """The text on one line, without characters that a terminal would obey."""
+    words = [word if word.isprintable() else _printable(word) for word in text.split()]
+    return " ".join(" ".join(words).split())
+
+
+def _printable(word: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in word)
+
+
+def _unescaped(text: str) -> str:
+    """The text without the layers of JSON, Python and HTML escapes that quoting puts on."""
+    for _ in range(3):
+        plain = html.unescape(_ESCAPE.sub(_meant, text))
+        if plain == text:
+            break
+        text = plain
+    return text
+
+
+def _meant(escape: re.Match[str]) -> str:
+    code = escape[1] or escape[2]
+    return chr(int(code, 16)) if code else _CONTROL.get(escape[3], escape[3])
+
+
+def _strings(value: object) -> Iterable[str]:
+    """Every text inside a JSON value, however deep."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            waiting += cast("Mapping[object, object]", item).values()
+        elif isinstance(item, Sequence) and not isinstance(item, bytes | bytearray | memoryview):
+            waiting += cast("Sequence[object]", item)
+
+
+def _contents(messages: Iterable[Mapping[str, JSON]]) -> Iterable[str]:
+    """What the messages say, without roles and types."""
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, str):
+            yield content
+        elif isinstance(content, Sequence):
+            yield from (
+                text for part in content if isinstance(part, Mapping) and isinstance(text := part.get("text"), str)
+            )

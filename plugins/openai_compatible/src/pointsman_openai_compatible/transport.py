@@ -1,0 +1,80 @@
+"""The way to the server: one transport per event loop.
+
+httpx is used below its client, at the transport seam, so there is no cookie jar, no redirect
+following and no proxy from the environment. The default transport is aiohttp's.
+"""
+
+import os
+import ssl
+import warnings
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import SimpleNamespace
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+MAX_HEADER_LINE = 64 * 1024
+"""Bytes. LiteLLM can put a JSON list of errors into one header; aiohttp's own limit is 8190."""
+
+reused_connection: ContextVar[bool] = ContextVar("reused_connection", default=False)
+"""Whether the running task's request went out on a connection that was open already."""
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Verification against `ca_file`, or the certificates that certifi carries. It cannot be turned off."""
+    if ca_file is not None:
+        return ssl.create_default_context(cafile=ca_file)
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def aiohttp_transport(tls: ssl.SSLContext) -> httpx.AsyncBaseTransport:
+    """The default transport, for the running event loop."""
+    return AiohttpTransport(verify=tls, trust_env=False, client=_session(tls))
+
+
+def _session(tls: ssl.SSLContext) -> Callable[[], aiohttp.ClientSession]:
+    # A session of ours, because the transport's own keeps cookies. It is opened at the first request.
+    def opened() -> aiohttp.ClientSession:
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_reuseconn.append(_note_reuse)
+        return aiohttp.ClientSession(
+            connector=_Connector(tls=tls),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None),
+            max_line_size=MAX_HEADER_LINE,
+            max_field_size=MAX_HEADER_LINE,
+            max_headers=1024,
+            trace_configs=[tracing],
+        )
+
+    return opened
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A connector that belongs to the process that made it.
+
+    In a forked child it counts as closed, and it is not cleaned up there: that would take the parent's
+    connections out of the event loop's selector, which both processes share.
+    """
+
+    def __init__(self, *, tls: ssl.SSLContext) -> None:
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] - aiohttp leaves one type of it open
+            ssl=tls, limit=0, resolver=aiohttp.ThreadedResolver()
+        )
+        self._process = os.getpid()
+
+    @property
+    def closed(self) -> bool:
+        return super().closed or self._process != os.getpid()
+
+    def __del__(self, _warnings: object = warnings) -> None:
+        if self._process == os.getpid():
+            super().__del__(_warnings)
+
+
+async def _note_reuse(_session: aiohttp.ClientSession, _ctx: SimpleNamespace, _params: object) -> None:
+    reused_connection.set(True)

@@ -1,0 +1,42 @@
+"""Values out of JSON that somebody else wrote: any type can stand anywhere."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+EMPTY: Mapping[str, object] = {}
+
+
+def as_mapping(value: object) -> Mapping[str, object]:
+    """The object, or an empty one."""
+    return cast("Mapping[str, object]", value) if isinstance(value, dict) else EMPTY
+
+
+def as_list(value: object) -> Sequence[object]:
+    """The array, or an empty one."""
+    return cast("Sequence[object]", value) if isinstance(value, list) else ()
+
+
+def as_text(value: object) -> str | None:
+    """The text, or None where it is none or empty."""
+    return value if isinstance(value, str) and value else None
+
+
+def as_count(value: object) -> int | None:
+    """A number of something: a whole number from 0 up."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and not value.is_integer():
+        return None
+    return int(value) if value >= 0 else None
+
+
+def as_amount(value: object) -> float | None:
+    """An amount of something, as a number or as text: finite, from 0 up."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        amount = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return amount if math.isfinite(amount) and amount >= 0 else None
