@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from attrs import field, fields, frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
     from .decision import Decision
@@ -72,7 +72,7 @@ class ToolCall:
     """JSON text exactly as the model wrote it. It may be cut: parse before trusting it."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Completion:
     """One whole answer. `decision` says how it came about.
 
@@ -105,13 +105,8 @@ class Completion:
     def with_decision(self, decision: "Decision") -> "Completion":
         """The same answer with the record of how it came about."""
         answer = object.__new__(Completion)
-        for name in _COMPLETION_FIELDS:  # several times as fast as attrs.evolve, and on every request's way
-            object.__setattr__(answer, name, getattr(self, name))
-        object.__setattr__(answer, "decision", decision)
+        vars(answer).update(vars(self), decision=decision)  # attrs.evolve takes far longer, on every request
         return answer
-
-
-_COMPLETION_FIELDS = tuple(a.name for a in fields(Completion) if a.name != "decision")
 
 
 @frozen(kw_only=True)

@@ -44,7 +44,7 @@ class SkippedTarget:
     """Seconds after which it may be tried, where the gate knew."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class AttemptRecord:
     """One HTTP request and what came of it. Times are in seconds."""
 
@@ -68,7 +68,7 @@ class AttemptRecord:
     inner: InnerAttempts | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Decision:
     """The whole record of one request; `router.explain` gives the same without the attempts."""
 

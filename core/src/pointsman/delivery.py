@@ -7,8 +7,8 @@ blocks or exits changes no response and slows none; what its queue cannot hold i
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
 from time import monotonic
 
 from attrs import define, field, frozen
@@ -19,8 +19,8 @@ from .hooks import Sink
 
 logger = logging.getLogger(__name__)
 
-GATHERING = 0.02
-"""Seconds that a worker lets events gather before it delivers them."""
+GATHERING = 0.1
+"""Seconds that a worker lets events gather before it delivers them, unless its queue fills up."""
 
 
 @frozen(kw_only=True)
@@ -47,73 +47,79 @@ class _Close:
 
 
 class Lane:
-    """One sink's queue and worker, in one process."""
+    """One sink's queue and worker, in one process.
+
+    Putting an event takes no lock: appending to a deque is atomic, and every count but `_dropped` is
+    written by the worker alone. Threads that put at the same moment can overshoot the capacity by one each.
+    """
 
     def __init__(self, sink: Sink, capacity: int) -> None:
         self._sink = sink
         self._capacity = capacity
-        self._lock = threading.Lock()
-        self._waiting: list[Event | _Flush | _Close] = []
+        self._half_full = capacity // 2
+        self._waiting: deque[Event | _Flush | _Close] = deque()
         self._filled = threading.Event()
         """Set when something is waiting."""
         self._hurry = threading.Event()
-        """Set when somebody waits for the worker, so that it does not gather first."""
+        """Set when somebody waits for the worker or its queue is half full, so that it does not gather first."""
+        self._lock = threading.Lock()
         self._worker: threading.Thread | None = None
         self._closed = False
         self._complained = False
-        self._emitted = 0
         self._dropped = 0
-        # Written by the worker alone.
         self._delivered = 0
         self._lost = 0
+        self._in_hand = 0
 
     def put(self, event: Event) -> None:
         """Hands an event over; never waits for the sink."""
-        with self._lock:
-            held = self._emitted - self._dropped - self._delivered - self._lost
-            self._emitted += 1
-            if self._closed or held >= self._capacity:
+        held = len(self._waiting)
+        if held >= self._capacity or self._closed:
+            with self._lock:
                 self._dropped += 1
-                return
-            self._waiting.append(event)
-            if len(self._waiting) == 1:
-                self._filled.set()
+            return
+        self._waiting.append(event)
+        if held == self._half_full:
+            self._hurry.set()
+        if not self._filled.is_set():
             if self._worker is None:
                 self._start()
+            self._filled.set()
 
     def flush(self, deadline: float) -> bool:
         """Whether everything put so far was delivered and flushed before `deadline` on the monotonic clock."""
+        if self._worker is None:
+            return True
+        if self._closed:
+            return not self._worker.is_alive()
         barrier = _Flush()
-        with self._lock:
-            if self._worker is None:
-                return True
-            if self._closed:
-                return not self._worker.is_alive()
-            self._say(barrier)
+        self._say(barrier)
         return barrier.done.wait(max(deadline - monotonic(), 0))
 
     def close(self, deadline: float) -> SinkReport:
         """Delivers what is waiting, as far as `deadline` allows, and closes the sink."""
         with self._lock:
             first, self._closed = not self._closed, True
-            worker = self._worker
-            if first and worker is not None:
+        worker = self._worker
+        if worker is not None:
+            if first:
                 self._say(_Close())
-        if worker is not None and worker is not threading.current_thread():
-            worker.join(max(deadline - monotonic(), 0))
+            if worker is not threading.current_thread():
+                worker.join(max(deadline - monotonic(), 0))
         return self.report()
 
     def report(self) -> SinkReport:
-        with self._lock:
-            delivered, lost = self._delivered, self._lost
-            return SinkReport(
-                sink=self._sink.name,
-                emitted=self._emitted,
-                delivered=delivered,
-                lost=lost,
-                dropped=self._dropped,
-                waiting=self._emitted - self._dropped - delivered - lost,
-            )
+        """What became of the events so far."""
+        words = sum(isinstance(item, _Flush | _Close) for item in tuple(self._waiting))
+        waiting = len(self._waiting) - words + self._in_hand
+        return SinkReport(
+            sink=self._sink.name,
+            emitted=self._delivered + self._lost + self._dropped + waiting,
+            delivered=self._delivered,
+            lost=self._lost,
+            dropped=self._dropped,
+            waiting=waiting,
+        )
 
     def _say(self, word: _Flush | _Close) -> None:
         self._waiting.append(word)
@@ -121,52 +127,66 @@ class Lane:
         self._filled.set()
 
     def _start(self) -> None:
-        self._worker = threading.Thread(target=self._work, name=f"pointsman-sink-{self._sink.name}", daemon=True)
-        self._worker.start()
+        with self._lock:
+            if self._worker is None:
+                name = f"pointsman-sink-{self._sink.name}"
+                self._worker = threading.Thread(target=self._work, name=name, daemon=True)
+                self._worker.start()
 
     def _work(self) -> None:
         started = self._try("start_sink", self._sink.start)
         while True:
-            for item in self._take():
+            # Gathers for a moment: one waking for many events costs the requests far less than one for each.
+            self._filled.wait()
+            self._hurry.wait(GATHERING)
+            self._hurry.clear()
+            self._filled.clear()  # before looking, so that what is put from here on is seen or signalled
+            while self._waiting:
+                item = self._waiting.popleft()
                 if isinstance(item, _Close):
-                    if started:
-                        self._try("flush_sink", self._sink.flush)
-                        self._try("close_sink", self._sink.close)
+                    self._settle_down(started=started)
                     return
                 if isinstance(item, _Flush):
                     if started:
                         self._try("flush_sink", self._sink.flush)
                     item.done.set()
-                elif started and self._try("emit_metric", partial(self._sink.emit, item)):
-                    self._delivered += 1
-                else:
-                    self._lost += 1
+                    continue
+                self._in_hand = 1
+                self._deliver(item, started=started)
+                self._in_hand = 0
 
-    def _take(self) -> "list[Event | _Flush | _Close]":
-        """Everything that is waiting, once something is.
+    def _deliver(self, event: Event, *, started: bool) -> None:
+        if not started:
+            self._lost += 1
+            return
+        try:
+            self._sink.emit(event)
+        except BaseException as error:  # noqa: BLE001 - whatever a sink raises, sys.exit included
+            self._lost += 1
+            self._complain("emit_metric", error)
+        else:
+            self._delivered += 1
 
-        Gathers for a moment first: one waking for many events costs the requests far less than one for each.
-        """
-        self._filled.wait()
-        self._hurry.wait(GATHERING)
-        with self._lock:
-            taken, self._waiting = self._waiting, []
-            self._filled.clear()
-            self._hurry.clear()
-        return taken
+    def _settle_down(self, *, started: bool) -> None:
+        if started:
+            self._try("flush_sink", self._sink.flush)
+            self._try("close_sink", self._sink.close)
 
     def _try(self, hook: str, call: Callable[[], None] | None) -> bool:
         """Whether a method of the sink returned; sys.exit in it ends neither the worker nor the program."""
         try:
             if call is not None:
                 call()
-        except BaseException as error:  # noqa: BLE001 - whatever a sink raises, sys.exit included
-            if not self._complained:
-                self._complained = True
-                what = f"{hook} {raised(error)}"
-                logger.error("sink %s: %s; further errors of this sink are only counted", self._sink.name, what)  # noqa: TRY400 - a traceback quotes
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._complain(hook, error)
             return False
         return True
+
+    def _complain(self, hook: str, error: BaseException) -> None:
+        if not self._complained:
+            self._complained = True
+            what = f"{hook} {raised(error)}"
+            logger.error("sink %s: %s; further errors of this sink are only counted", self._sink.name, what)
 
 
 class Delivery:

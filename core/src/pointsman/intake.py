@@ -38,15 +38,15 @@ class Call:
         """Raises `BadRequest`, naming the argument, where one cannot be used."""
         if "stream" in parameters:
             raise BadRequest("stream: this call gives the whole answer; leave `stream` out")
-        if not isinstance(cast("object", unit), str | int | None) or isinstance(unit, bool):
+        if unit is not None and (not isinstance(cast("object", unit), (str, int)) or isinstance(unit, bool)):
             raise BadRequest(f"unit: a string or an integer, not {type(unit).__name__}")
         request = Request(
             messages=_messages(messages),
             task=task if task is not None else _default_task(snapshot),
             unit=unit,
             model=model,
-            parameters=MappingProxyType(dict(parameters)),
-            extra_body=MappingProxyType(dict(extra_body or {})),
+            parameters=MappingProxyType(dict(parameters)) if parameters else NOTHING,
+            extra_body=MappingProxyType(dict(extra_body)) if extra_body else NOTHING,
             labels=MappingProxyType(dict(labels)) if labels else NO_LABELS,
         )
         return cls(request=request, snapshot=snapshot, time_allowed=_seconds(deadline, snapshot))

@@ -180,10 +180,14 @@ def _serve(recorder: Recorder, deadline: float) -> Plan:
 
 def _verdict(recorder: Recorder, failed: Failed | None, deadline: float) -> Next | Stop:
     """The next target: the first candidate, or after a failure what the fallback policy says."""
+    if failed is None and not recorder.skipped:
+        return Next(recorder.candidates[0], why="the first candidate")
     refused = {skip.target for skip in recorder.skipped}
     if failed is None:
-        first = next((target for target in recorder.candidates if target not in refused), None)
-        return Next(first, why="the first candidate") if first else Stop("every candidate was refused at the gate")
+        for target in recorder.candidates:
+            if target not in refused:
+                return Next(target, why="the first candidate that the gate admits")
+        return Stop("every candidate was refused at the gate")
     ctx = recorder.ctx
     time_left = deadline - ctx.now
     if time_left < SHORTEST:

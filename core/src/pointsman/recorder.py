@@ -4,8 +4,6 @@ from collections.abc import Callable
 from contextvars import Context
 from time import time
 
-from attrs import define, field
-
 from .chat import Completion, Request
 from .context import DecisionContext
 from .decision import Assignment, AttemptOutcome, AttemptRecord, Decision, RequestOutcome, SelectionStep, SkippedTarget
@@ -16,56 +14,62 @@ from .targets import Target
 Emit = Callable[[Event], None]
 
 
-@define(eq=False)
 class Recorder:
     """The growing record of one request. `emit` is None where nobody listens."""
 
-    request_id: str
-    request: Request
-    ctx: DecisionContext
-    emit: Emit | None
-    context: Context
-    wall_clock: Callable[[], float] = time
-    began: float = field(init=False)
-    candidates: tuple[Target, ...] = ()
-    steps: list[SelectionStep] = field(factory=list[SelectionStep])
-    assignment: Assignment | None = None
-    attempts: list[AttemptRecord] = field(factory=list[AttemptRecord])
-    skipped: list[SkippedTarget] = field(factory=list[SkippedTarget])
-
-    def __attrs_post_init__(self) -> None:
-        self.began = self.ctx.now
+    def __init__(
+        self,
+        *,
+        request_id: str,
+        request: Request,
+        ctx: DecisionContext,
+        emit: Emit | None,
+        context: Context,
+        wall_clock: Callable[[], float] = time,
+    ) -> None:
+        self.request_id = request_id
+        self.request = request
+        self.ctx = ctx
+        self.began = ctx.now
+        self.candidates: tuple[Target, ...] = ()
+        self.steps: list[SelectionStep] = []
+        self.assignment: Assignment | None = None
+        self.attempts: list[AttemptRecord] = []
+        self.skipped: list[SkippedTarget] = []
+        self._emit = emit
+        self._context = context
+        self._wall_clock = wall_clock
 
     @property
     def path(self) -> str | None:
         return self.assignment.path if self.assignment else None
 
     def request_started(self) -> None:
-        if self.emit:
+        if self._emit:
             request = self.request
-            self.emit(
+            self._emit(
                 RequestStarted(
                     request_id=self.request_id,
-                    time=self.wall_clock(),
+                    time=self._wall_clock(),
                     task=request.task,
                     unit=request.unit,
                     labels=request.labels,
-                    context=self.context,
+                    context=self._context,
                     path=self.path,
                 )
             )
 
     def attempt_started(self, target: Target, time_limit: float) -> None:
-        if self.emit:
+        if self._emit:
             request = self.request
-            self.emit(
+            self._emit(
                 AttemptStarted(
                     request_id=self.request_id,
-                    time=self.wall_clock(),
+                    time=self._wall_clock(),
                     task=request.task,
                     unit=request.unit,
                     labels=request.labels,
-                    context=self.context,
+                    context=self._context,
                     path=self.path,
                     number=len(self.attempts) + 1,
                     target=target,
@@ -103,16 +107,16 @@ class Recorder:
             inner=answer.inner if answer else None,
         )
         self.attempts.append(record)
-        if self.emit:
+        if self._emit:
             request = self.request
-            self.emit(
+            self._emit(
                 AttemptFinished(
                     request_id=self.request_id,
-                    time=self.wall_clock(),
+                    time=self._wall_clock(),
                     task=request.task,
                     unit=request.unit,
                     labels=request.labels,
-                    context=self.context,
+                    context=self._context,
                     path=self.path,
                     number=record.number,
                     target=target,
@@ -129,16 +133,16 @@ class Recorder:
 
     def request_finished(self, outcome: RequestOutcome, why: str = "") -> Decision:
         decision = self.decision(outcome, why)
-        if self.emit:
+        if self._emit:
             request = self.request
-            self.emit(
+            self._emit(
                 RequestFinished(
                     request_id=self.request_id,
-                    time=self.wall_clock(),
+                    time=self._wall_clock(),
                     task=request.task,
                     unit=request.unit,
                     labels=request.labels,
-                    context=self.context,
+                    context=self._context,
                     path=self.path,
                     outcome=outcome,
                     duration=decision.duration or 0.0,

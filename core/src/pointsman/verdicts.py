@@ -1,16 +1,22 @@
 """What the decision hooks answer."""
 
+from collections.abc import Iterable
+
 from attrs import field, frozen
 
 from .decision import Assignment
 from .targets import Target
 
 
+def _as_tuple(targets: Iterable[Target]) -> tuple[Target, ...]:
+    return tuple(targets)
+
+
 @frozen
 class Selection:
     """What a selection step leaves, in order, and why."""
 
-    targets: tuple[Target, ...] = field(converter=tuple[Target, ...])
+    targets: tuple[Target, ...] = field(converter=_as_tuple)
     why: str = field(kw_only=True)
     assignment: Assignment | None = field(default=None, kw_only=True)
     """Where a rollout put the unit; a later step without one keeps it."""

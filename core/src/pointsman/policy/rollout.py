@@ -32,9 +32,12 @@ def bucket_of(unit: str | int, salt: str) -> int:
     four big-endian bytes and its UTF-8, scaled down to the number of buckets. An integer counts as its
     decimal text. Test vectors: `docs/rollout-vectors.json`.
     """
-    parts = (VERSION, salt.encode(), str(unit).encode())
-    digest = sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()
+    digest = sha256(_sized(VERSION) + _sized(salt.encode()) + _sized(str(unit).encode())).digest()
     return int.from_bytes(digest[:8], "big") * BUCKETS >> 64
+
+
+def _sized(part: bytes) -> bytes:
+    return len(part).to_bytes(4, "big") + part
 
 
 def bucket_modulo100(unit: str | int) -> int:
@@ -78,7 +81,7 @@ class Rollout(ModelSelection):
         else:
             return None
         backends = config.paths[path]
-        left = tuple(target for backend in backends for target in candidates if target.backend == backend)
+        left = tuple([target for backend in backends for target in candidates if target.backend == backend])
         assignment = Assignment(path=path, backends=backends, bucket=bucket, salt=salt)
         return Selection(left, why=why, assignment=assignment)
 

@@ -1,0 +1,218 @@
+"""Every kind of value that a setting can have, each read strictly.
+
+cattrs does the work; what is added here is strictness (a number is not taken for text, nor text for
+an array), the two setting types `Seconds` and `Secret`, and words that say what to write instead.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin
+
+from attrs import has
+from cattrs import Converter
+from cattrs.cols import (
+    homogenous_tuple_structure_factory,
+    mapping_structure_factory,  # pyright: ignore[reportUnknownVariableType] - two of its parameters have no type
+)
+from cattrs.gen import make_dict_structure_fn
+
+from .complaints import suggest
+from .settings import Seconds, Secret
+
+Hook = Callable[[Any, Any], Any]
+
+
+class SettingError(ValueError):
+    """A value that a setting cannot have; the message says what to write instead."""
+
+
+_WORDS = {
+    "bool": "a boolean",
+    "int": "a number",
+    "float": "a decimal number",
+    "str": "text",
+    "list": "an array",
+    "dict": "a table",
+    "date": "a date",
+    "datetime": "a date",
+    "time": "a time",
+    "NoneType": "nothing",
+}
+
+
+def described(value: object) -> str:
+    """A value for an error message: its kind, never its content, which may be a key in the wrong place."""
+    kind = type(value).__name__
+    return _WORDS.get(kind, kind)
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value could stand in a file, so that it is no object made for the purpose."""
+    return type(value).__module__ in ("builtins", "datetime") and not callable(value)
+
+
+def _only(kinds: type | tuple[type, ...], wanted: str, hook: Hook = lambda value, _: value) -> Hook:
+    """`hook`, for values of these kinds only: cattrs would take text for an array, and more."""
+
+    def check(value: Any, cls: Any) -> Any:
+        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+            raise SettingError(f"expected {wanted}, got {described(value)}")
+        return hook(value, cls)
+
+    return check
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _seconds(value: Any, _: Any) -> float:
+    seconds: float | None = None
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)", value.strip())
+        if match:
+            seconds = float(match[1]) * _UNITS[match[2]]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    if seconds is None or not 0 <= seconds < float("inf"):
+        raise SettingError('expected a duration: 0 or more seconds, or text such as "500ms", "60s", "2m"')
+    return seconds
+
+
+def _secret(value: Any, _: Any) -> Secret:
+    if isinstance(value, Secret):
+        return value
+    match value:
+        case {"env": str(name), **rest} if not rest:
+            return _from_environment(name)
+        case {"file": str(name), **rest} if not rest:
+            return _from_file(name)
+        case _:
+            raise SettingError(
+                'expected { env = "NAME" } or { file = "PATH" }, or from Python a Secret; '
+                "a key is never written into a configuration"
+            )
+
+
+def _from_environment(name: str) -> Secret:
+    # What is no name of a variable is probably the key itself, which nobody is to read in a log.
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+        found = os.environ.get(name) if "=" not in name else None
+        shown = "the environment variable named here"
+    else:
+        found, shown = os.environ.get(name), f"environment variable {name}"
+    if not found:
+        raise SettingError(f"{shown} is not set, or empty; set it before the program starts")
+    return Secret(found, f"environment variable {name}")
+
+
+def _from_file(name: str) -> Secret:
+    # Not named, as above: its place in the configuration is.
+    try:
+        found = Path(name).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingError(f"the file named here cannot be read: {reason}") from None
+    if not found:
+        raise SettingError("the file named here is empty; write the key into it")
+    return Secret(found, f"file {name}")
+
+
+def _one_of(value: Any, cls: Any) -> Any:
+    allowed: tuple[object, ...] = get_args(cls)
+    if not any(value == one and type(value) is type(one) for one in allowed):
+        raise SettingError(f"not one of the allowed values; {suggest(value, allowed)}")
+    return value
+
+
+def _member(value: Any, cls: type[Enum]) -> Enum:
+    try:
+        return cls(value)
+    except ValueError:
+        raise SettingError(f"not one of the allowed values; {suggest(value, [one.value for one in cls])}") from None
+
+
+@cache
+def converter() -> Converter:
+    """The converter, made at the first use: importing pointsman does not pay for it."""
+    made = Converter(detailed_validation=True, forbid_extra_keys=True, structure_fallback_factory=_from_python)
+    text = _only(str, "text")
+    made.register_structure_hook(str, text)
+    made.register_structure_hook(bool, _only(bool, "true or false"))
+    made.register_structure_hook(int, _only(int, "a whole number"))
+    made.register_structure_hook(float, _only((int, float), "a number"))
+    made.register_structure_hook(Path, lambda value, _: value if isinstance(value, Path) else Path(text(value, str)))
+    made.register_structure_hook(Secret, _secret)
+    made.register_structure_hook_func(lambda cls: cls is Seconds, _seconds)
+    made.register_structure_hook_func(lambda cls: cls is object, lambda value, _: value)
+    made.register_structure_hook_func(lambda cls: get_origin(cls) is Literal, _one_of)
+    made.register_structure_hook_func(lambda cls: isinstance(cls, type) and issubclass(cls, Enum), _member)
+    made.register_structure_hook_factory(_is_choice, _choice)
+    made.register_structure_hook_factory(_is_array, _array)
+    made.register_structure_hook_factory(lambda cls: (get_origin(cls) or cls) in (dict, Mapping), _table)
+    made.register_structure_hook_factory(has, _attrs_class)
+    return made
+
+
+def _from_python(cls: Any) -> Hook:
+    """For kinds that no file can hold, such as a function: whoever sets one from Python has a type checker."""
+
+    def check(value: Any, _: Any) -> Any:
+        if is_plain(value) and type(value) is not cls:
+            raise SettingError("this setting can only be given from Python")
+        return value
+
+    return check
+
+
+_ARRAYS: Mapping[Any, Callable[[tuple[Any, ...]], Any]] = {
+    tuple: tuple,
+    Sequence: tuple,
+    list: list,
+    set: set,
+    AbstractSet: frozenset,
+    frozenset: frozenset,
+}
+
+
+def _is_array(cls: Any) -> bool:
+    origin = get_origin(cls) or cls
+    return origin in _ARRAYS and (origin is not tuple or get_args(cls)[1:] in ((), (...,)))
+
+
+def _array(cls: Any, made: Converter) -> Hook:
+    items = tuple[(get_args(cls) or (object,))[0], ...]
+    read = homogenous_tuple_structure_factory(items, made)
+    finish = _ARRAYS[get_origin(cls) or cls]
+    return _only((list, tuple, AbstractSet), "an array", lambda value, _: finish(read(value, items)))
+
+
+def _table(cls: Any, made: Converter) -> Hook:
+    return _only(Mapping, "a table", mapping_structure_factory(cls, made, structure_to=MappingProxyType))
+
+
+def _attrs_class(cls: Any, made: Converter) -> Hook:
+    fill = make_dict_structure_fn(cls, made, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
+    from_table = _only(Mapping, "a table", fill)
+    return lambda value, _: value if isinstance(value, cls) else from_table(value, cls)
+
+
+def _is_choice(cls: Any) -> bool:
+    return get_origin(cls) in (Union, UnionType) and len(set(get_args(cls)) - {NoneType}) > 1
+
+
+def _choice(cls: Any, made: Converter) -> Hook:
+    """Whichever member reads the value first; strict members leave no doubt which."""
+    members = [(kind, made.get_structure_hook(kind)) for kind in get_args(cls) if kind is not NoneType]
+
+    def read(value: Any, _: Any) -> Any:
+        if value is None and NoneType in get_args(cls):
+            return None
+        ...
+
+    return cast("Hook", read)
