@@ -40,11 +40,13 @@ if TYPE_CHECKING:
     )
     from .router import Router
     from .settings import Seconds, Secret
+    from .streams import AsyncStream, Stream
     from .targets import Target
     from .verdicts import Next, Permit, Selection, SkipTarget, Stop, WaitUntil
 
 __all__ = [
     "AllTargetsFailed",
+    "AsyncStream",
     "AttemptFailed",
     "AttemptFinished",
     "AttemptRecord",
@@ -85,6 +87,7 @@ __all__ = [
     "Selection",
     "SkipTarget",
     "Stop",
+    "Stream",
     "StreamInterrupted",
     "Streaming",
     "Target",
@@ -96,7 +99,19 @@ __all__ = [
     "hookimpl",
 ]
 
-_HOMES = ("settings", "errors", "chat", "targets", "decision", "events", "verdicts", "hookspecs", "config", "router")
+_HOMES = (
+    "settings",
+    "errors",
+    "chat",
+    "targets",
+    "decision",
+    "events",
+    "verdicts",
+    "hookspecs",
+    "config",
+    "streams",
+    "router",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,13 +6,14 @@ may raise a `RouteError` of its own to end the request.
 
 import logging
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any, TypeAlias, TypeVar
 
 from attrs import frozen
 
 from .chat import Request
 from .context import DecisionContext, RouteState
-from .decision import AttemptOutcome
+from .decision import Assignment, AttemptOutcome
 from .errors import Failure, PluginError, RouteError
 from .hooks import Step
 from .targets import Target
@@ -42,17 +43,30 @@ def select(request: Request, candidates: tuple[Target, ...], ctx: DecisionContex
     for step in ctx.snapshot.hooks.select_model:
         selection = _ask(step, "select_model", (Selection,), request, candidates, ctx)
         if selection is not None:
-            candidates = selection.targets
+            candidates, assignment = selection.targets, selection.assignment
+            for one in candidates:
+                if type(one) is not Target:
+                    raise _at_fault(step.plugin, "select_model", "selected something that is no Target")
+            if assignment is not None and type(assignment) is not Assignment:
+                raise _at_fault(step.plugin, "select_model", "assigned something that is no Assignment")
             yield step.plugin, selection
 
 
-def decide_fallback(request: Request, failure: Failure, state: RouteState) -> tuple[str, Next | Stop]:
-    """The first verdict, and the plugin that gave it."""
+def decide_fallback(request: Request, failure: Failure, state: RouteState) -> Next | Stop:
+    """The first verdict; a target that it names is a candidate that the gate did not refuse."""
     for step in state.ctx.snapshot.hooks.decide_fallback:
         verdict = _ask(step, "decide_fallback", (Next, Stop), request, failure, state)
-        if verdict is not None:
-            return step.plugin, verdict
-    return "", Stop("no fallback plugin had an answer")
+        if verdict is None:
+            continue
+        if isinstance(verdict, Next):
+            if verdict.target not in state.candidates:
+                raise _at_fault(step.plugin, "decide_fallback", "chose a target that is no candidate")
+            if any(skip.target == verdict.target for skip in state.skipped):
+                raise _at_fault(step.plugin, "decide_fallback", f"chose {verdict.target}, which the gate had refused")
+            if not _is_number(verdict.after):
+                raise _at_fault(step.plugin, "decide_fallback", "set a pause that is no number of seconds")
+        return verdict
+    return Stop("no fallback plugin had an answer")
 
 
 def admit(target: Target, ctx: DecisionContext) -> Admission | Refusal:
@@ -64,9 +78,10 @@ def admit(target: Target, ctx: DecisionContext) -> Admission | Refusal:
             if isinstance(answer, Permit):
                 permits.append((step.plugin, answer))
             elif answer is not None:
+                refusal = _refusal(step.plugin, answer)
                 settle(tuple(permits), None, None, ctx)
-                return _refusal(step.plugin, answer)
-    except PluginError:
+                return refusal
+    except BaseException:
         settle(tuple(permits), None, None, ctx)
         raise
     return tuple(permits)
@@ -83,7 +98,9 @@ def settle(admission: Admission, outcome: AttemptOutcome | None, failure: Failur
             continue
         try:
             tell(permit, outcome, failure)
-        except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, sys.exit included
             logger.error("plugin %s: settle %s; its gate may now be wrong", plugin, raised(error))  # noqa: TRY400 - a traceback quotes
 
 
@@ -100,20 +117,34 @@ def raised(error: BaseException) -> str:
 
 def _refusal(plugin: str, answer: SkipTarget | WaitUntil) -> Refusal:
     if isinstance(answer, WaitUntil):
+        if not _is_number(answer.time):
+            raise _at_fault(plugin, "admit", "returned a WaitUntil whose time is no number")
         return Refusal(plugin=plugin, why=answer.why, until=answer.time)
+    if answer.retry_after is not None and not _is_number(answer.retry_after):
+        raise _at_fault(plugin, "admit", "returned a SkipTarget whose retry_after is no number")
     return Refusal(plugin=plugin, why=answer.why, retry_after=answer.retry_after)
+
+
+def _is_number(value: object) -> bool:
+    """NaN is none: it compares with nothing, so that no wait for it would ever end."""
+    return isinstance(value, int | float) and abs(value) <= inf
 
 
 def _ask(step: Step[Callable[..., R | None]], hook: str, allowed: tuple[type, ...], *arguments: Any) -> R | None:
     try:
         answer = step.call(*arguments)
-    except RouteError:
+    except (RouteError, KeyboardInterrupt):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
-        message = f"plugin {step.plugin}: {hook} {raised(error)}"
-        raise PluginError(message, plugin=step.plugin, hook=hook) from None
-    if answer is not None and not isinstance(answer, allowed):
+    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, sys.exit included
+        fault = raised(error)
+    else:
+        if answer is None or isinstance(answer, allowed):
+            return answer
         names = ", ".join(cls.__name__ for cls in allowed)
-        message = f"plugin {step.plugin}: {hook} returned {type(answer).__name__}; it may return {names} or None"
-        raise PluginError(message, plugin=step.plugin, hook=hook)
-    return answer
+        fault = f"returned {type(answer).__name__}; it may return {names} or None"
+    # Outside the `except`: what the plugin raised may quote a prompt, and does not hang on this.
+    raise _at_fault(step.plugin, hook, fault)
+
+
+def _at_fault(plugin: str, hook: str, fault: str) -> PluginError:
+    return PluginError(f"plugin {plugin}: {hook} {fault}", plugin=plugin, hook=hook)

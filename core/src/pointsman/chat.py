@@ -5,6 +5,7 @@ OpenTelemetry's GenAI conventions for token counts.
 """
 
 from collections.abc import Mapping, Sequence
+from json import loads
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -69,7 +70,16 @@ class ToolCall:
     id: str | None
     name: str
     arguments: str = field(repr=False)
-    """JSON text exactly as the model wrote it. It may be cut: parse before trusting it."""
+    """JSON text exactly as the model wrote it."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the arguments are whole: a model that ran into its limit leaves them cut."""
+        try:
+            loads(self.arguments or "{}")
+        except ValueError:
+            return False
+        return True
 
 
 @frozen(kw_only=True, slots=False)
@@ -85,6 +95,8 @@ class Completion:
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = field(default="", repr=False)
     refusal: str | None = field(default=None, repr=False)
+    images: tuple[JSON, ...] = field(default=(), repr=False)
+    """What the model drew or spoke, as the server gave it."""
     usage: Usage = Usage()
     id: str | None = None
     """The server's id for this answer: an OpenRouter generation, a chat completion."""
@@ -121,7 +133,7 @@ class InnerAttempts:
     model_group: str | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Chunk:
     """One piece of a streamed answer. Concatenated `text` is the answer's text."""
 
@@ -129,15 +141,23 @@ class Chunk:
     reasoning: str = field(default="", repr=False)
     refusal: str = field(default="", repr=False)
     tool_calls: tuple["ToolCallDelta", ...] = ()
+    images: tuple[JSON, ...] = field(default=(), repr=False)
+    reasoning_details: tuple[JSON, ...] = field(default=(), repr=False)
+    """OpenRouter's reasoning blocks, to be sent back in a tool loop."""
     finish_reason: str | None = None
     usage: Usage | None = None
+    id: str | None = None
+    call_id: str | None = None
+    served_model: str | None = None
+    provider: str | None = None
+    inner: InnerAttempts | None = None
     raw: Mapping[str, JSON] = field(default=NOTHING, repr=False)
     """The event's JSON as it came."""
 
     @property
     def has_content(self) -> bool:
-        """Whether the reader has been shown something, so that nothing can restart."""
-        return bool(self.text or self.reasoning or self.refusal or self.tool_calls)
+        """Whether the reader is shown something by it, so that nothing can restart."""
+        return bool(self.text or self.reasoning or self.refusal or self.tool_calls or self.images)
 
 
 @frozen(kw_only=True)

@@ -22,6 +22,10 @@ class RouterSettings:
     """Over everything: attempts, pauses, plugins. A call may ask for another one."""
     attempt_timeout: Seconds = Seconds(30.0)
     """For one attempt, where the deadline leaves that much."""
+    first_token_timeout: Seconds = Seconds(20.0)
+    """For the first content of a stream, in place of `attempt_timeout`."""
+    idle_timeout: Seconds = Seconds(15.0)
+    """For each further content of a stream. Comments and empty chunks are none."""
     reserve: Seconds = Seconds(5.0)
     """What an attempt leaves for each target that could still be tried after it."""
     max_attempts: int = 4

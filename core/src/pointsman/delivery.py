@@ -65,6 +65,7 @@ class Lane:
         self._lock = threading.Lock()
         self._worker: threading.Thread | None = None
         self._closed = False
+        self._ended = threading.Event()
         self._complained = False
         self._dropped = 0
         self._delivered = 0
@@ -81,31 +82,37 @@ class Lane:
         self._waiting.append(event)
         if held == self._half_full:
             self._hurry.set()
-        if not self._filled.is_set():
-            if self._worker is None:
-                self._start()
+        if not self._filled.is_set() and (self._worker is not None or self._start()):
             self._filled.set()
 
-    def flush(self, deadline: float) -> bool:
-        """Whether everything put so far was delivered and flushed before `deadline` on the monotonic clock."""
-        if self._worker is None:
-            return True
-        if self._closed:
-            return not self._worker.is_alive()
-        barrier = _Flush()
-        self._say(barrier)
-        return barrier.done.wait(max(deadline - monotonic(), 0))
-
-    def close(self, deadline: float) -> SinkReport:
-        """Delivers what is waiting, as far as `deadline` allows, and closes the sink."""
+    def flush(self) -> threading.Event:
+        """Is set once everything put so far was delivered and flushed."""
         with self._lock:
-            first, self._closed = not self._closed, True
-        worker = self._worker
-        if worker is not None:
-            if first:
+            if self._closed:
+                return self._ended
+            barrier = _Flush()
+            if self._worker is None:
+                barrier.done.set()
+            else:
+                self._say(barrier)
+            return barrier.done
+
+    def close(self) -> bool:
+        """Lets the worker deliver what is waiting and close the sink; False where it had been told before."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._closed = True
+            if self._worker is None:
+                self._ended.set()
+            else:
                 self._say(_Close())
-            if worker is not threading.current_thread():
-                worker.join(max(deadline - monotonic(), 0))
+            return True
+
+    def join(self, deadline: float) -> SinkReport:
+        """Waits for the worker's end until `deadline` on the monotonic clock, at most."""
+        if self._worker is not None and self._worker is not threading.current_thread():
+            self._worker.join(max(deadline - monotonic(), 0))
         return self.report()
 
     def report(self) -> SinkReport:
@@ -126,12 +133,17 @@ class Lane:
         self._hurry.set()
         self._filled.set()
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         with self._lock:
-            if self._worker is None:
-                name = f"pointsman-sink-{self._sink.name}"
-                self._worker = threading.Thread(target=self._work, name=name, daemon=True)
-                self._worker.start()
+            if self._worker is None and not self._closed:
+                worker = threading.Thread(target=self._work, name=f"pointsman-sink-{self._sink.name}", daemon=True)
+                try:
+                    worker.start()
+                except RuntimeError as error:  # the system has no more threads, or the interpreter is going down
+                    self._complain("its thread", error)
+                else:
+                    self._worker = worker
+            return self._worker is not None
 
     def _work(self) -> None:
         started = self._try("start_sink", self._sink.start)
@@ -171,6 +183,7 @@ class Lane:
         if started:
             self._try("flush_sink", self._sink.flush)
             self._try("close_sink", self._sink.close)
+        self._ended.set()
 
     def _try(self, hook: str, call: Callable[[], None] | None) -> bool:
         """Whether a method of the sink returned; sys.exit in it ends neither the worker nor the program."""
@@ -214,15 +227,18 @@ class Delivery:
     def flush(self, timeout: float) -> bool:
         """Whether every sink had everything within `timeout` seconds."""
         deadline = monotonic() + timeout
-        flushed = [lane.flush(deadline) for lane in self._lanes()]  # all of them, also after one that is late
-        return all(flushed)
+        flushed = [lane.flush() for lane in self._lanes()]  # all of them are told before any is waited for
+        return all(one.wait(max(deadline - monotonic(), 0)) for one in flushed)
 
     def close(self, timeout: float) -> tuple[SinkReport, ...]:
         """Drains every lane within `timeout` seconds together; what is left over is reported as waiting."""
         deadline = monotonic() + timeout
-        reports = tuple(lane.close(deadline) for lane in self._lanes())
-        for report in reports:
-            if missing := report.lost + report.dropped + report.waiting:
+        lanes = self._lanes()
+        news = [lane.close() for lane in lanes]  # as above
+        reports = tuple([lane.join(deadline) for lane in lanes])
+        for new, report in zip(news, reports, strict=True):
+            missing = report.lost + report.dropped + report.waiting
+            if new and missing:
                 logger.warning("sink %s: %d of %d events were not delivered", report.sink, missing, report.emitted)
         return reports
 

@@ -22,8 +22,8 @@ class Driver:
     """Drives plans in whatever event loop it is called in."""
 
     def __init__(self, loops: Loops) -> None:
-        self._loops = loops
-        self._abandoned: set[asyncio.Task[None]] = set()
+        self.loops = loops
+        self._cancelled: set[asyncio.Task[None]] = set()
 
     async def complete(self, recorder: Recorder, time_allowed: float) -> Completion:
         """The whole answer to the recorder's request, or the `RouteError` that its plan ends with."""
@@ -40,11 +40,12 @@ class Driver:
         except StopIteration as stop:
             return stop.value
         except BaseException as error:
-            _tell(steps, error)
+            tell(steps, error)
             raise
 
     async def _attempt(self, step: Attempt, recorder: Recorder) -> Outcome:
         """One attempt, ended by its time limit even when the backend ignores its cancellation."""
+        self.loops.check_open()
         backend = recorder.ctx.snapshot.hooks.backends.get(step.target.backend)
         if backend is None:
             unknown = f"{step.target}: no active backend has this name"
@@ -53,13 +54,22 @@ class Driver:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Outcome] = loop.create_future()
         task = loop.create_task(self._answer(backend, step, recorder, ctx, outcome))
-        timer = loop.call_later(step.time_limit, _resolve, outcome, TimedOut())
+        timer = loop.call_later(step.time_limit, resolve, outcome, TimedOut())
         try:
-            return await outcome
+            came = await outcome
+        except GeneratorExit:
+            # The coroutine is dropped, perhaps with its loop: there is nothing left to wait with.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(task.cancel)
+            raise
+        except BaseException:
+            await self.release(task, backend.name)
+            raise
         finally:
             timer.cancel()
-            if not task.done():
-                await self._release(task, backend)
+        if not task.done():
+            await self.release(task, backend.name)
+        return came
 
     async def _answer(
         self,
@@ -72,35 +82,37 @@ class Driver:
         """Resolves `outcome` with what came of a backend's work; an unforeseen exception is the plugin's own fault."""
         hook = "start_backend"
         try:
-            await self._loops.here().open(backend)
+            await self.loops.here().open(backend)
             hook = "complete"
             completion = await backend.complete(step.target, recorder.request, ctx)
         except AttemptFailed as error:
-            _resolve(outcome, Failed(error.failure, error.partial))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
-            _resolve(outcome, _plugin_failed(backend, hook, raised(error)))
+            resolve(outcome, Failed(error.failure, error.partial))
         except asyncio.CancelledError:
             if outcome.done():
                 raise
-            _resolve(outcome, _plugin_failed(backend, hook, "cancelled itself"))
+            resolve(outcome, plugin_failed(backend.name, hook, "cancelled itself"))
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, sys.exit included
+            resolve(outcome, plugin_failed(backend.name, hook, raised(error)))
         else:
             if isinstance(completion, Completion):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err
-                _resolve(outcome, Answered(completion))
+                resolve(outcome, Answered(completion))
             else:
                 wrong = f"returned {type(completion).__name__}, not a Completion"
-                _resolve(outcome, _plugin_failed(backend, hook, wrong))
+                resolve(outcome, plugin_failed(backend.name, hook, wrong))
 
-    async def _release(self, task: "asyncio.Task[None]", backend: Backend) -> None:
+    async def release(self, task: "asyncio.Task[None]", plugin: str) -> None:
         """Cancels an attempt and gives it a moment; one that does not end is left to itself."""
         task.cancel()
+        self._cancelled.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._cancelled.discard)
         await asyncio.wait((task,), timeout=CANCEL_GRACE)
         if not task.done():
-            self._abandoned.add(task)
-            task.add_done_callback(self._abandoned.discard)
-            logger.warning("plugin %s: complete ignored its cancellation and was left to itself", backend.name)
+            logger.warning("plugin %s ignored the cancellation of an attempt and was left to itself", plugin)
 
 
-def _tell(steps: Plan, error: BaseException) -> None:
+def tell(steps: Plan, error: BaseException) -> None:
     """Lets a plan that is still running record that its driver was cancelled or dropped."""
     try:
         steps.throw(error)
@@ -109,11 +121,15 @@ def _tell(steps: Plan, error: BaseException) -> None:
             raise
 
 
-def _resolve(outcome: "asyncio.Future[Outcome]", value: Outcome) -> None:
-    if not outcome.done():
-        outcome.set_result(value)
+def resolve(outcome: "asyncio.Future[Outcome]", value: Outcome) -> bool:
+    """Whether this is the outcome: whatever comes first is."""
+    if outcome.done():
+        return False
+    outcome.set_result(value)
+    return True
 
 
-def _plugin_failed(backend: Backend, hook: str, what: str) -> Failed:
+def plugin_failed(plugin: str, hook: str, what: str, partial: Completion | None = None) -> Failed:
+    """The outcome where a backend plugin itself is at fault; no provider is blamed."""
     delivery = "not_sent" if hook == "start_backend" else "possibly_billed"
-    return Failed(Failure.of("plugin", f"plugin {backend.name}: {hook} {what}", delivery=delivery))
+    return Failed(Failure.of("plugin", f"plugin {plugin}: {hook} {what}", code=hook, delivery=delivery), partial)

@@ -159,7 +159,8 @@ class ConfigError(PointsmanError, ValueError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        lines = [str(problem) for problem in self.problems]
+        super().__init__("\n".join(lines if len(lines) == 1 else [f"{len(lines)} problems", *lines]))
 
 
 class RouteError(PointsmanError):

@@ -1,8 +1,9 @@
 """What a caller passes, checked and turned into a `Request`. The caller's own objects are never changed."""
 
 from collections.abc import Iterable, Mapping
+from math import inf
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 from attrs import frozen
 
@@ -25,39 +26,57 @@ class Call:
     def of(
         cls,
         snapshot: Snapshot,
-        messages: str | Iterable[Message],
+        messages: object,
         *,
-        task: str | None = None,
-        unit: str | int | None = None,
-        model: str | None = None,
-        deadline: float | None = None,
-        labels: Mapping[str, str] | None = None,
-        extra_body: Mapping[str, JSON] | None = None,
+        task: object = None,
+        unit: object = None,
+        model: object = None,
+        deadline: object = None,
+        labels: object = None,
+        extra_body: object = None,
         parameters: Mapping[str, JSON] = NOTHING,
+        stream: bool = False,
     ) -> "Call":
         """Raises `BadRequest`, naming the argument, where one cannot be used."""
         if "stream" in parameters:
-            raise BadRequest("stream: this call gives the whole answer; leave `stream` out")
-        if unit is not None and (not isinstance(cast("object", unit), (str, int)) or isinstance(unit, bool)):
-            raise BadRequest(f"unit: a string or an integer, not {type(unit).__name__}")
+            raise BadRequest("stream: leave it out; `router.stream` and `router.astream` stream, `complete` does not")
+        if not (unit is None or isinstance(unit, (str, int))) or isinstance(unit, bool):
+            raise _wrong("unit", unit, "a string or an integer")
+        if not (task is None or isinstance(task, str)):
+            raise _wrong("task", task, "the name of a task")
+        if not (model is None or isinstance(model, str)):
+            raise _wrong("model", model, "the short name of a model")
         request = Request(
             messages=_messages(messages),
             task=task if task is not None else _default_task(snapshot),
             unit=unit,
             model=model,
+            stream=stream,
             parameters=MappingProxyType(dict(parameters)) if parameters else NOTHING,
-            extra_body=MappingProxyType(dict(extra_body)) if extra_body else NOTHING,
-            labels=MappingProxyType(dict(labels)) if labels else NO_LABELS,
+            extra_body=NOTHING if extra_body is None else _copied("extra_body", extra_body),
+            labels=NO_LABELS if labels is None else _copied("labels", labels),
         )
         return cls(request=request, snapshot=snapshot, time_allowed=_seconds(deadline, snapshot))
 
 
-def _messages(messages: str | Iterable[Message]) -> tuple[Message, ...]:
+def _wrong(argument: str, value: object, wanted: str) -> BadRequest:
+    return BadRequest(f"{argument}: {wanted}, not {type(value).__name__}")
+
+
+def _copied(argument: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(argument, value, "a mapping")
+    return MappingProxyType(dict(cast("Mapping[str, Any]", value)))
+
+
+def _messages(messages: object) -> tuple[Message, ...]:
     if isinstance(messages, str):
         return ({"role": "user", "content": messages},)
     if isinstance(messages, Mapping):
         raise BadRequest("messages: one message was passed on its own; put it into a list")
-    found = tuple(messages)
+    if not isinstance(messages, Iterable):
+        raise _wrong("messages", messages, "a string or a list of messages")
+    found = tuple(cast("Iterable[Message]", messages))
     if not found:
         raise BadRequest("messages: the list is empty; pass a string, or at least one message")
     for place, message in enumerate(found):
@@ -80,9 +99,9 @@ def _default_task(snapshot: Snapshot) -> str:
     raise BadRequest(f"task: pass one of {', '.join(tasks)}, or set [router] default_task")
 
 
-def _seconds(deadline: float | None, snapshot: Snapshot) -> float:
+def _seconds(deadline: object, snapshot: Snapshot) -> float:
     if deadline is None:
         return snapshot.config.router.deadline
-    if not isinstance(cast("object", deadline), int | float) or not 0 < deadline < float("inf"):
+    if not isinstance(deadline, (int, float)) or isinstance(deadline, bool) or not 0 < deadline < inf:
         raise BadRequest("deadline: a number of seconds, more than 0")
     return float(deadline)

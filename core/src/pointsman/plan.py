@@ -14,7 +14,7 @@ A driver that is cancelled throws the exception in; one that is dropped closes t
 Either way the records are written, once.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import TypeAlias
 
 from attrs import evolve, frozen
@@ -55,7 +55,9 @@ class Attempt:
     target: Target
     number: int
     time_limit: float
-    """Seconds."""
+    """Seconds: for the whole answer, or for the first content of a stream."""
+    time_left: float
+    """Seconds until the request's deadline."""
 
 
 @frozen
@@ -69,6 +71,11 @@ class Pause:
 class Relay:
     """The answer has begun: hand it on, then answer with its `Outcome`. Nothing else can be tried now."""
 
+    idle_timeout: float
+    """Seconds without content after which it is timed out."""
+    time_left: float
+    """Seconds until the deadline."""
+
 
 @frozen
 class Answered:
@@ -81,6 +88,9 @@ class Answered:
 class Committed:
     """The first content of a stream is there."""
 
+    at: float
+    """When it came, on the context's clock."""
+
 
 @frozen
 class Failed:
@@ -92,7 +102,9 @@ class Failed:
 
 @frozen
 class TimedOut:
-    """The attempt's time limit passed."""
+    """The attempt's time limit passed. `partial` is as for `Failed`."""
+
+    partial: Completion | None = None
 
 
 Step: TypeAlias = Attempt | Pause | Relay
@@ -152,25 +164,22 @@ def _select(recorder: Recorder) -> None:
 def _serve(recorder: Recorder, deadline: float) -> Plan:
     """Tries one target after the other until one answers, or the policy, the budget or the deadline ends it."""
     ctx = recorder.ctx
-    waiting: dict[Target, float] = {}
+    opens: dict[Target, float] = {}
     failed: Failed | None = None
     while True:
-        verdict = _verdict(recorder, failed, deadline)
+        verdict = _verdict(recorder, failed, deadline, recorder.candidates, recorder.skipped)
         if isinstance(verdict, Stop):
-            later = _first_to_wait_for(recorder, waiting, failed)
-            if later is None:
-                raise _ended(recorder, failed, verdict.why)
-            del waiting[later.target]
-            verdict = later
+            verdict = _wait_or_end(recorder, failed, deadline, opens, verdict)
         if verdict.after > 0:
             if ctx.now + verdict.after >= deadline:
                 raise _ended(recorder, failed, f"waiting for {verdict.target} would pass the deadline")
             yield Pause(verdict.after)
-        admission = admit(verdict.target, ctx)
+            _time_left(recorder, failed, deadline)
+        admission = _admit(recorder, verdict.target)
         if isinstance(admission, Refusal):
-            recorder.skipped.append(_skip(verdict.target, admission, ctx.now))
+            recorder.skipped[verdict.target] = _skip(verdict.target, admission, ctx.now)
             if admission.until is not None:
-                waiting[verdict.target] = admission.until
+                opens[verdict.target] = admission.until
             continue
         outcome = yield from _attempt(recorder, verdict, admission, deadline)
         if isinstance(outcome, Completion):
@@ -178,51 +187,68 @@ def _serve(recorder: Recorder, deadline: float) -> Plan:
         failed = outcome
 
 
-def _verdict(recorder: Recorder, failed: Failed | None, deadline: float) -> Next | Stop:
+def _admit(recorder: Recorder, target: Target) -> Admission | Refusal:
+    """Asks the gate, unless the target's backend cannot do what is asked."""
+    if recorder.request.stream:
+        backend = recorder.ctx.snapshot.hooks.backends.get(target.backend)
+        if backend is not None and backend.stream is None:
+            return Refusal(plugin=target.backend, why="this backend does not stream")
+    return admit(target, recorder.ctx)
+
+
+def _verdict(
+    recorder: Recorder,
+    failed: Failed | None,
+    deadline: float,
+    candidates: tuple[Target, ...],
+    skipped: Mapping[Target, SkippedTarget],
+) -> Next | Stop:
     """The next target: the first candidate, or after a failure what the fallback policy says."""
-    if failed is None and not recorder.skipped:
-        return Next(recorder.candidates[0], why="the first candidate")
-    refused = {skip.target for skip in recorder.skipped}
+    time_left = _time_left(recorder, failed, deadline)
     if failed is None:
-        for target in recorder.candidates:
-            if target not in refused:
+        if not skipped:
+            return Next(candidates[0], why="the first candidate")
+        for target in candidates:
+            if target not in skipped:
                 return Next(target, why="the first candidate that the gate admits")
-        return Stop("every candidate was refused at the gate")
-    ctx = recorder.ctx
-    time_left = deadline - ctx.now
-    if time_left < SHORTEST:
-        raise _ended(recorder, failed, "the deadline passed", DeadlineExceeded)
+        why = ", ".join(dict.fromkeys(f"{skip.why} ({skip.plugin})" for skip in skipped.values()))
+        return Stop(f"every candidate was refused: {why}")
     attempts_left = _attempts_left(recorder)
     if attempts_left == 0:
         return Stop(f"the budget of {len(recorder.attempts)} attempts is spent")
     state = RouteState(
-        candidates=recorder.candidates,
+        candidates=candidates,
         attempts=tuple(recorder.attempts),
-        skipped=tuple(recorder.skipped),
+        skipped=tuple(skipped.values()),
         attempts_left=attempts_left,
         time_left=time_left,
-        ctx=ctx,
+        ctx=recorder.ctx,
     )
-    plugin, verdict = decide_fallback(recorder.request, failed.failure, state)
-    if isinstance(verdict, Next) and (verdict.target not in recorder.candidates or verdict.target in refused):
-        fault = "was refused at the gate" if verdict.target in refused else "is no candidate of this request"
-        message = f"plugin {plugin}: decide_fallback chose {verdict.target}, which {fault}"
-        raise PluginError(message, plugin=plugin, hook="decide_fallback")
-    return verdict
+    return decide_fallback(recorder.request, failed.failure, state)
+
+
+def _wait_or_end(
+    recorder: Recorder, failed: Failed | None, deadline: float, opens: dict[Target, float], stop: Stop
+) -> Next:
+    """The target to wait for, where the gate opens for one that the policy would have; else raises the end."""
+    soonest = tuple(sorted(opens, key=opens.__getitem__))
+    verdict = _verdict(recorder, failed, deadline, soonest, {}) if soonest else stop
+    if isinstance(verdict, Stop):
+        raise _ended(recorder, failed, stop.why)
+    pause = max(opens.pop(verdict.target) - recorder.ctx.now, verdict.after, SHORTEST)
+    return Next(verdict.target, after=pause, why="no other target was left, and the gate opens")
+
+
+def _time_left(recorder: Recorder, failed: Failed | None, deadline: float) -> float:
+    """Seconds until the deadline. Raises `DeadlineExceeded` when there are none."""
+    time_left = deadline - recorder.ctx.now
+    if time_left < SHORTEST:
+        raise _ended(recorder, failed, "the deadline passed", DeadlineExceeded)
+    return time_left
 
 
 def _attempts_left(recorder: Recorder) -> int:
     return recorder.ctx.snapshot.config.router.max_attempts - len(recorder.attempts)
-
-
-def _first_to_wait_for(recorder: Recorder, waiting: dict[Target, float], failed: Failed | None) -> Next | None:
-    """The target that the gate opens first, where waiting for it can help."""
-    in_vain = failed is not None and failed.failure.blames == "request"
-    if not waiting or in_vain or _attempts_left(recorder) == 0:
-        return None
-    target = min(waiting, key=waiting.__getitem__)
-    pause = max(waiting[target] - recorder.ctx.now, SHORTEST)
-    return Next(target, after=pause, why="no other target was left, and the gate opens")
 
 
 def _skip(target: Target, refusal: Refusal, now: float) -> SkippedTarget:
@@ -234,10 +260,11 @@ def _attempt(
     recorder: Recorder, verdict: Next, admission: Admission, deadline: float
 ) -> Generator[Step, Outcome | None, Completion | Failed]:
     """One attempt: its completion, or how it failed. Records it and settles its permits, once."""
-    ctx, target = recorder.ctx, verdict.target
-    time_limit, clipped = _time_limit(recorder, target, deadline - ctx.now)
+    ctx, target, first_token = recorder.ctx, verdict.target, None
+    began = ctx.now
+    time_left = deadline - began
+    time_limit, clipped = _time_limit(recorder, target, time_left)
     recorder.attempt_started(target, time_limit)
-    began, first_token = ctx.now, None
 
     def finish(outcome: AttemptOutcome, failure: Failure | None = None, answer: Completion | None = None) -> None:
         settle(admission, outcome, failure, ctx)
@@ -252,28 +279,34 @@ def _attempt(
         )
 
     try:
-        outcome = yield Attempt(target, len(recorder.attempts) + 1, time_limit)
+        outcome = yield Attempt(target, len(recorder.attempts) + 1, time_limit, time_left)
         if isinstance(outcome, Committed):
-            first_token = ctx.now
-            outcome = yield Relay()
+            first_token = outcome.at
+            outcome = yield Relay(ctx.snapshot.config.router.idle_timeout, deadline - ctx.now)
     except BaseException as error:
         finish("abandoned" if isinstance(error, GeneratorExit) else "cancelled")
         raise
     if isinstance(outcome, Answered):
         finish("answered", answer=outcome.completion)
         return outcome.completion
-    failed = outcome if isinstance(outcome, Failed) else Failed(_timeout(time_limit, clipped=clipped))
+    if isinstance(outcome, Failed):
+        failed = outcome
+    else:
+        partial = outcome.partial if isinstance(outcome, TimedOut) else None
+        if first_token is not None:
+            clipped = deadline - ctx.now < SHORTEST
+        failed = Failed(_timeout(time_limit, clipped=clipped, begun=first_token is not None), partial)
     if first_token is not None:
         # Content was shown: whatever broke now, nothing may be tried in its place.
-        failed = Failed(evolve(failed.failure, kind="interrupted"), failed.partial)
-    finish("failed", failed.failure)
+        failed = Failed(_interrupted(failed.failure), failed.partial)
+    finish("failed", failed.failure, failed.partial)
     if first_token is not None:
         raise _ended(recorder, failed, "the stream broke after it had begun", StreamInterrupted)
     return failed
 
 
 def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[float, bool]:
-    """Seconds for an attempt, and whether the deadline made them fewer than `attempt_timeout`.
+    """Seconds for an attempt, and whether the deadline made them fewer than the configured limit.
 
     What could still be tried afterwards keeps `reserve` seconds each; when there is less than that,
     everyone gets the same.
@@ -281,29 +314,38 @@ def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[f
     router = recorder.ctx.snapshot.config.router
     untried = len(recorder.candidates) - 1
     if recorder.attempts or recorder.skipped:
-        done = {target, *(one.target for one in recorder.attempts), *(one.target for one in recorder.skipped)}
+        done = {target, *(one.target for one in recorder.attempts), *recorder.skipped}
         untried = len(recorder.candidates) - len(done.intersection(recorder.candidates))
     others = min(untried, _attempts_left(recorder) - 1)
-    share = max(time_left - router.reserve * others, time_left / (others + 1))
-    return min(share, router.attempt_timeout), share < router.attempt_timeout
+    share = max(time_left - router.reserve * others, time_left / (others + 1), SHORTEST)
+    limit = router.first_token_timeout if recorder.request.stream else router.attempt_timeout
+    return min(share, limit), share < limit
 
 
-def _timeout(time_limit: float, *, clipped: bool) -> Failure:
+def _timeout(time_limit: float, *, clipped: bool, begun: bool) -> Failure:
+    late = "the deadline passed" if clipped else "nothing more came in time"
     return Failure.of(
         "timeout",
-        f"no answer within {time_limit:.3g} s",
+        late if begun else f"no answer within {time_limit:.3g} s",
         breaker="neutral" if clipped else None,
         delivery="possibly_billed",
     )
 
 
+def _interrupted(failure: Failure) -> Failure:
+    """A failure after the first content: it blames what it blamed, but never the request, which was being answered."""
+    if failure.blames == "request":
+        return evolve(failure, kind="interrupted", blames="model", breaker="counts")
+    return evolve(failure, kind="interrupted")
+
+
 def _ended(recorder: Recorder, failed: Failed | None, why: str, outcome: type[RouteError] | None = None) -> RouteError:
     """The error that a request ends with, the last failure as its cause."""
-    known = [skip.retry_after for skip in recorder.skipped if skip.retry_after is not None]
+    known = [skip.retry_after for skip in recorder.skipped.values() if skip.retry_after is not None]
     known += [a.failure.retry_after for a in recorder.attempts if a.failure and a.failure.retry_after is not None]
     retry_after = min(known, default=None)
     if failed is None:
-        return AllTargetsFailed(f"nothing was tried: {why}", retry_after=retry_after)
+        return (outcome or AllTargetsFailed)(f"nothing was tried: {why}", retry_after=retry_after)
     failure, last = failed.failure, recorder.attempts[-1]
     message = f"{why}; attempt {last.number}, on {last.target}: {failure}"
     error: RouteError
@@ -314,7 +356,8 @@ def _ended(recorder: Recorder, failed: Failed | None, why: str, outcome: type[Ro
     elif failure.blames == "request":
         error = REQUEST_ERRORS.get(failure.kind, BadRequest)(message, retry_after=retry_after)
     elif failure.kind == "plugin":
-        error = PluginError(message, plugin=last.target.backend, hook="complete", retry_after=retry_after)
+        hook = failure.code or "complete"
+        error = PluginError(message, plugin=last.target.backend, hook=hook, retry_after=retry_after)
     else:
         error = AllTargetsFailed(message, retry_after=retry_after)
     error.__cause__ = AttemptFailed(failure, failed.partial)

@@ -35,7 +35,9 @@ class Recorder:
         self.steps: list[SelectionStep] = []
         self.assignment: Assignment | None = None
         self.attempts: list[AttemptRecord] = []
-        self.skipped: list[SkippedTarget] = []
+        self.skipped: dict[Target, SkippedTarget] = {}
+        self.ended: Decision | None = None
+        """The finished record, however the request ended."""
         self._emit = emit
         self._context = context
         self._wall_clock = wall_clock
@@ -103,7 +105,7 @@ class Recorder:
             id=answer.id if answer else None,
             call_id=answer.call_id if answer else None,
             served_model=answer.served_model if answer else None,
-            provider=answer.provider if answer else (failure.provider if failure else None),
+            provider=(answer.provider if answer else None) or (failure.provider if failure else None),
             inner=answer.inner if answer else None,
         )
         self.attempts.append(record)
@@ -132,7 +134,7 @@ class Recorder:
             )
 
     def request_finished(self, outcome: RequestOutcome, why: str = "") -> Decision:
-        decision = self.decision(outcome, why)
+        decision = self.ended = self.decision(outcome, why)
         if self._emit:
             request = self.request
             self._emit(
@@ -163,7 +165,7 @@ class Recorder:
             assignment=self.assignment,
             seed=self.ctx.seed,
             attempts=tuple(self.attempts),
-            skipped=tuple(self.skipped),
+            skipped=tuple(self.skipped.values()),
             served=self.attempts[-1].target if outcome == "answered" else None,
             outcome=outcome,
             why=why,

@@ -14,6 +14,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
+from . import relaying
 from .chat import JSON, Completion, Message
 from .config import Config
 from .context import DecisionContext
@@ -21,16 +22,15 @@ from .decision import Decision
 from .delivery import Delivery, SinkReport
 from .driver import Driver
 from .errors import RouterClosed, UsageError
+from .flow import Flow
 from .intake import Call
 from .loading import from_config, from_toml
-from .loops import Loops, running_loop
+from .loops import CLOSE_TIMEOUT, Loops, running_loop
 from .plan import explain
 from .portal import Portal
 from .recorder import Recorder
 from .snapshot import Snapshot
-
-CLOSE_TIMEOUT = 5.0
-"""Seconds, by default, for everything that flushing or closing waits for."""
+from .streams import AsyncStream, Open, Stream
 
 
 class Router:
@@ -135,6 +135,78 @@ class Router:
         )
         return await self._driver.complete(self._recorder(call), call.time_allowed)
 
+    def stream(
+        self,
+        messages: str | Iterable[Message],
+        *,
+        task: str | None = None,
+        unit: str | int | None = None,
+        model: str | None = None,
+        deadline: float | None = None,
+        labels: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, JSON] | None = None,
+        **parameters: JSON,
+    ) -> Stream:
+        """The answer as it is written: `for chunk in router.stream(...)`. Takes what `complete` takes.
+
+        Until the first content, a failure moves on to the next target unseen. After it nothing restarts: a stream
+        that breaks raises `StreamInterrupted` with the partial answer.
+        """
+        if running_loop() is not None:
+            raise UsageError(
+                "router.stream blocks, and was called from a running event loop; "
+                "use `async for chunk in router.astream(...)` there"
+            )
+        call = Call.of(
+            self.snapshot,
+            messages,
+            task=task,
+            unit=unit,
+            model=model,
+            deadline=deadline,
+            labels=labels,
+            extra_body=extra_body,
+            parameters=parameters,
+            stream=True,
+        )
+        return Stream(self._opening(call), self._portal)
+
+    def astream(
+        self,
+        messages: str | Iterable[Message],
+        *,
+        task: str | None = None,
+        unit: str | int | None = None,
+        model: str | None = None,
+        deadline: float | None = None,
+        labels: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, JSON] | None = None,
+        **parameters: JSON,
+    ) -> AsyncStream:
+        """`stream`, for programs with an event loop: `async for chunk in router.astream(...)`."""
+        call = Call.of(
+            self.snapshot,
+            messages,
+            task=task,
+            unit=unit,
+            model=model,
+            deadline=deadline,
+            labels=labels,
+            extra_body=extra_body,
+            parameters=parameters,
+            stream=True,
+        )
+        return AsyncStream(self._opening(call))
+
+    def _opening(self, call: Call) -> Open:
+        async def open_request(flow: Flow) -> Completion:
+            if self._closed:
+                raise RouterClosed("the router was closed before this stream was read")
+            # The clock starts here, when the first chunk is asked for.
+            return await relaying.stream(self._driver, self._recorder(call), call.time_allowed, flow)
+
+        return open_request
+
     def explain(
         self,
         messages: str | Iterable[Message] = "?",
@@ -179,17 +251,21 @@ class Router:
         if running_loop() is not None:
             raise UsageError("router.close blocks, and was called from a running event loop; `await router.aclose()`")
         self._closed = True
-        self._loops.close_elsewhere(timeout)
-        self._finalizer.detach()
-        return _close_all(self._portal, self._delivery, timeout)
+        return self._close_rest(monotonic() + timeout)
 
     async def aclose(self, timeout: float = CLOSE_TIMEOUT) -> tuple[SinkReport, ...]:  # noqa: ASYNC109 - as `close`
         """`close`, for programs with an event loop."""
         self._closed = True
-        await self._loops.close_here()
+        deadline = monotonic() + timeout
+        await self._loops.close_here(timeout)
+        return await asyncio.to_thread(self._close_rest, deadline)
+
+    def _close_rest(self, deadline: float) -> tuple[SinkReport, ...]:
+        """Everything but what is open in the running loop, until `deadline` on the monotonic clock."""
+        self._portal.close(max(deadline - monotonic(), 0))
+        self._loops.close_elsewhere(max(deadline - monotonic(), 0))
         self._finalizer.detach()
-        await asyncio.to_thread(self._loops.close_elsewhere, timeout)
-        return await asyncio.to_thread(_close_all, self._portal, self._delivery, timeout)
+        return self._delivery.close(max(deadline - monotonic(), 0))
 
     def __enter__(self) -> Self:
         return self
@@ -208,6 +284,6 @@ class Router:
         await self.aclose()
 
 
-def _close_all(portal: Portal, delivery: Delivery, timeout: float) -> tuple[SinkReport, ...]:
+def _close_all(portal: Portal, delivery: Delivery, timeout: float) -> None:
     portal.close(timeout)
-    return delivery.close(timeout)
+    delivery.close(timeout)

@@ -3,7 +3,7 @@
 import httpx
 from attrs import define, field
 
-from pointsman.chat import JSON, Completion, Request
+from pointsman.chat import JSON, Chunk, Completion, Request
 from pointsman.context import DecisionContext
 from pointsman.hookspecs import ModelSelection, hookimpl
 from pointsman.targets import Target
@@ -68,3 +68,7 @@ class LiteLLMBackend(OpenAICompatible, ModelSelection):
     def with_headers(self, completion: Completion, headers: httpx.Headers) -> Completion:
         """The answer with the proxy's call id, cost and inner attempts."""
         return dialect.with_headers(completion, headers)
+
+    def opening(self, headers: httpx.Headers) -> Chunk | None:
+        """The proxy's call id and inner attempts, which the events do not have."""
+        return dialect.opening(headers)

@@ -10,11 +10,12 @@ import re
 import httpx
 from attrs import evolve
 
-from pointsman.chat import Completion, InnerAttempts
+from pointsman.chat import Chunk, Completion, InnerAttempts
 from pointsman_openai_compatible import Diagnosis, ServerError
 from pointsman_openai_compatible.untrusted import as_amount
 
 COST_HEADER = "x-litellm-response-cost"
+CALL_HEADER = "x-litellm-call-id"
 
 _ABOUT_THE_GROUP = "\n\nLiteLLM:"
 _CLASS = re.compile(r"(?:litellm\.)?([A-Z]\w*(?:Error|Timeout|Exception)|Timeout): ")
@@ -92,7 +93,12 @@ def with_headers(completion: Completion, headers: httpx.Headers) -> Completion:
     cost = as_amount(headers.get(COST_HEADER))
     if usage.cost is None and cost is not None:
         usage = evolve(usage, cost=cost, cost_source=COST_HEADER)
-    return evolve(completion, usage=usage, call_id=headers.get("x-litellm-call-id"), inner=_inner(headers))
+    return evolve(completion, usage=usage, call_id=headers.get(CALL_HEADER), inner=_inner(headers))
+
+
+def opening(headers: httpx.Headers) -> Chunk:
+    """What the headers of a stream say. They come before the answer, so they have no cost."""
+    return Chunk(call_id=headers.get(CALL_HEADER), inner=_inner(headers))
 
 
 def _inner(headers: httpx.Headers) -> InnerAttempts | None:

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from typing import cast
 
 import httpx
+from attrs import evolve
 
+from pointsman.assembly import shortcoming
 from pointsman.chat import JSON, Completion, ToolCall, Usage
 from pointsman.errors import Failure, Kind
 
 from .exchange import Reply
 from .untrusted import as_amount, as_count, as_list, as_mapping, as_text
 
-_CUT_BY_LENGTH = {"length", "max_tokens", "max_output_tokens", "model_length"}
 _FAILED = {"error", "network_error"}
 _TEXT_PARTS = {"text", "output_text"}
 
@@ -36,7 +37,7 @@ def parse(reply: Reply) -> Mapping[str, object] | Failure:
 
 def error_inside(body: Mapping[str, object]) -> object:
     """The error that a 200 carries, in its body or in its choice; None where there is none."""
-    choice = _choice(body)
+    choice = choice_of(body)
     places = (body.get("error"), choice.get("error"), as_mapping(choice.get("provider_specific_fields")).get("error"))
     error = next((place for place in places if place), None)
     if error is None and (choice.get("finish_reason") == "error" or choice.get("native_finish_reason") in _FAILED):
@@ -46,24 +47,17 @@ def error_inside(body: Mapping[str, object]) -> object:
 
 def completion(body: Mapping[str, object], status: int) -> Completion | Failure:
     """The answer that a body without an error holds, or the failure of an empty one."""
-    choice = _choice(body)
+    choice = choice_of(body)
     if not choice:
         return unusable("the answer has no choices", status)
     message = as_mapping(choice.get("message"))
-    text = _text(message.get("content"))
-    tool_calls = _tool_calls(message)
-    refusal = as_text(message.get("refusal"))
-    finish_reason = as_text(choice.get("finish_reason")) or as_text(choice.get("native_finish_reason")) or ""
-    if not (text or tool_calls or refusal or _has_media(message)) and finish_reason not in _CUT_BY_LENGTH:
-        if finish_reason == "content_filter":
-            return unusable("a content filter left nothing of the answer", status, "content_policy")
-        return unusable("the answer says nothing", status)
-    return Completion(
-        text=text,
-        finish_reason=finish_reason,
-        tool_calls=tool_calls,
+    answer = Completion(
+        text=text_of(message.get("content")),
+        finish_reason=as_text(choice.get("finish_reason")) or as_text(choice.get("native_finish_reason")) or "",
+        tool_calls=_tool_calls(message),
         reasoning=as_text(message.get("reasoning")) or as_text(message.get("reasoning_content")) or "",
-        refusal=refusal,
+        refusal=as_text(message.get("refusal")),
+        images=_media(message),
         usage=usage(as_mapping(body.get("usage"))),
         id=as_text(body.get("id")),
         served_model=as_text(body.get("model")),
@@ -71,6 +65,8 @@ def completion(body: Mapping[str, object], status: int) -> Completion | Failure:
         message=cast("Mapping[str, JSON]", message),
         raw=cast("Mapping[str, JSON]", body),
     )
+    missing = shortcoming(answer)
+    return evolve(missing, status=status) if missing else answer
 
 
 def usage(told: Mapping[str, object]) -> Usage:
@@ -102,11 +98,12 @@ def _unnested(body: Mapping[str, object]) -> Mapping[str, object]:
     return nested if as_list(nested.get("choices")) and not as_list(body.get("choices")) else body
 
 
-def _choice(body: Mapping[str, object]) -> Mapping[str, object]:
+def choice_of(body: Mapping[str, object]) -> Mapping[str, object]:
+    """The first answer in a body, or an empty object."""
     return as_mapping(next(iter(as_list(body.get("choices"))), None))
 
 
-def _text(content: object) -> str:
+def text_of(content: object) -> str:
     """Content as text: it is text already, or a list of parts."""
     if isinstance(content, str):
         return content
@@ -114,12 +111,13 @@ def _text(content: object) -> str:
     return "".join(as_text(part.get("text")) or "" for part in parts if part.get("type", "text") in _TEXT_PARTS)
 
 
-def _has_media(message: Mapping[str, object]) -> bool:
-    """Whether the model said something that is no text: an image, a voice."""
-    parts = (as_mapping(part).get("type") for part in as_list(message.get("content")))
-    return bool(message.get("images") or message.get("audio")) or any(
-        isinstance(kind, str) and ("image" in kind or "audio" in kind) for kind in parts
-    )
+def _media(message: Mapping[str, object]) -> tuple[JSON, ...]:
+    """What the model said that is no text: images, a voice."""
+    parts = [as_mapping(part) for part in as_list(message.get("content"))]
+    kinds = [(as_text(part.get("type")) or "", part) for part in parts]
+    spoken = [part for kind, part in kinds if "image" in kind or "audio" in kind]
+    audio = [message["audio"]] if message.get("audio") else []
+    return cast("tuple[JSON, ...]", (*spoken, *as_list(message.get("images")), *audio))
 
 
 def _tool_calls(message: Mapping[str, object]) -> tuple[ToolCall, ...]:

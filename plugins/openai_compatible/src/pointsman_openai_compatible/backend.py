@@ -2,26 +2,28 @@
 
 A backend for a server with a dialect of its own inherits `OpenAICompatible` and overrides what
 differs: `request_body`, `request_headers`, `own_words`, `relayed`, `diagnose`, `retry_after`,
-`with_headers`.
+`with_headers`, `opening`.
 """
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from functools import partial
 
 import httpx
 from attrs import define, evolve, field
 
-from pointsman.chat import JSON, Completion, Request
+from pointsman.chat import JSON, Chunk, Completion, Request
 from pointsman.context import AttemptContext
 from pointsman.errors import AttemptFailed, Failure
-from pointsman.hookspecs import BackendInvocation, hookimpl
+from pointsman.hookspecs import BackendInvocation, Streaming, hookimpl
 from pointsman.settings import Seconds, Secret
 from pointsman.targets import Target
 
-from . import answer, diagnosis, envelope, exchange, failures, retry_after
+from . import answer, diagnosis, envelope, exchange, failures, retry_after, streaming
 from .checks import checked_headers, checked_key, checked_url, positive
+from .chunks import chunk_of_whole
 from .diagnosis import Diagnosis
 from .envelope import ServerError
 from .exchange import Reply
@@ -33,7 +35,7 @@ Transport = httpx.AsyncBaseTransport
 
 
 @define(eq=False, kw_only=True)
-class OpenAICompatible(BackendInvocation):
+class OpenAICompatible(BackendInvocation, Streaming):
     """Any server that speaks OpenAI's chat completions: vLLM, Ollama, llama.cpp, OpenAI itself."""
 
     base_url: str = field(validator=checked_url)
@@ -48,6 +50,8 @@ class OpenAICompatible(BackendInvocation):
     """How long resolving, connecting and the TLS handshake may take together."""
     max_body: int = field(default=32 * 1024 * 1024, validator=positive)
     """Bytes of an answer, unpacked. A larger one is a failure."""
+    max_event: int = field(default=16 * 1024 * 1024, validator=positive)
+    """Bytes of one event of a stream. A larger one is a failure."""
     ca_file: str | None = None
     """Certificates to trust, a PEM file, instead of the ones that certifi carries."""
     transport: Callable[[], Transport] | None = field(default=None, repr=False)
@@ -76,6 +80,19 @@ class OpenAICompatible(BackendInvocation):
         return outcome
 
     @hookimpl
+    async def stream(self, target: Target, request: Request, ctx: AttemptContext) -> AsyncGenerator[Chunk, None]:
+        """The answer piece by piece, from one HTTP request."""
+        failure = None
+        async with aclosing(self._streamed(target, request, ctx)) as items:
+            async for item in items:
+                if isinstance(item, Failure):
+                    failure = item
+                    break
+                yield item
+        if failure is not None:
+            raise AttemptFailed(failure)  # outside of every `except`, as above
+
+    @hookimpl
     async def close_backend(self) -> None:
         """Close this loop's transport and its connections."""
         transport = self._transports.pop(asyncio.get_running_loop(), None)
@@ -91,7 +108,7 @@ class OpenAICompatible(BackendInvocation):
     def request_headers(self) -> dict[str, str]:
         """The headers to send, in lower case."""
         headers = {
-            "accept": "application/json",
+            "accept": "application/json, text/event-stream",
             "accept-encoding": "identity",
             "content-type": "application/json",
             "user-agent": "pointsman",
@@ -120,6 +137,10 @@ class OpenAICompatible(BackendInvocation):
         """The answer with what only the response's headers say."""
         return completion
 
+    def opening(self, headers: httpx.Headers) -> Chunk | None:  # noqa: ARG002 - as above
+        """What only the response's headers say of a stream, before its first event."""
+        return None
+
     # The call.
 
     async def _attempt(self, target: Target, request: Request, ctx: AttemptContext) -> Completion | Failure:
@@ -137,6 +158,35 @@ class OpenAICompatible(BackendInvocation):
         if isinstance(reply, Failure):
             return reply
         return self._outcome(reply, sent, partial(self._failure, request))
+
+    async def _streamed(
+        self, target: Target, request: Request, ctx: AttemptContext
+    ) -> AsyncGenerator[Chunk | Failure, None]:
+        """The chunks; a failure is the last item."""
+        sent = self.request_body(target, request)
+        content = encode(sent)
+        if isinstance(content, Failure):
+            yield content
+            return
+        response = await exchange.send(self._transport(), self._post(content, ctx))
+        if isinstance(response, Failure):
+            yield response
+            return
+        failure = partial(self._failure, request)
+        try:
+            if not streaming.is_event_stream(response):
+                reply = await exchange.read(response, self.max_body)
+                outcome = reply if isinstance(reply, Failure) else self._outcome(reply, sent, failure)
+                yield outcome if isinstance(outcome, Failure) else chunk_of_whole(outcome)
+                return
+            if opening := self.opening(response.headers):
+                yield opening
+            limits = {"max_body": self.max_body, "max_event": self.max_event}
+            async with aclosing(streaming.chunks_of(response, sent, failure, **limits)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            await exchange.close(response)
 
     def _outcome(
         self, reply: Reply, sent: Mapping[str, JSON], failure: Callable[[ServerError], Failure]

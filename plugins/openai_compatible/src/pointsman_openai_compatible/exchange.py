@@ -1,5 +1,6 @@
 """One HTTP request and its response, each step a value or a `Failure`. Nothing is retried."""
 
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 import httpx
@@ -71,18 +72,24 @@ async def close(response: httpx.Response) -> None:
         await response.aclose()
 
 
-async def _body(response: httpx.Response, max_body: int) -> bytes:
+async def pieces(response: httpx.Response, max_body: int) -> AsyncGenerator[bytes, None]:
+    """The body, unpacked, as it comes. Raises `BadBody`, or one of `BROKEN`."""
     if response.is_stream_consumed:
         # A transport of the host's own gave the body as bytes, such as `httpx.MockTransport`.
-        return response.content
+        yield response.content
+        return
     unpack = decoder(response.headers.get("content-encoding", ""))
-    body = bytearray()
-    received = 0
+    received = unpacked = 0
     async for data in response.aiter_raw():
+        piece = unpack.feed(data, max_body - unpacked)
         received += len(data)
-        body += unpack.feed(data, max_body - len(body))
+        unpacked += len(piece)
         # What was received counts too: a compressed stream can go on for ever and unpack to nothing.
-        if max(received, len(body)) > max_body:
+        if max(received, unpacked) > max_body:
             raise BadBody(f"it is larger than max_body, {max_body} bytes")
+        yield piece
     unpack.finish()
-    return bytes(body)
+
+
+async def _body(response: httpx.Response, max_body: int) -> bytes:
+    return b"".join([piece async for piece in pieces(response, max_body)])

@@ -17,6 +17,8 @@ def chat_body(target: Target, request: Request, extra_body: Mapping[str, object]
     backend's `extra_body`, the request's `extra_body`.
     """
     body: dict[str, JSON] = {"model": target.name, "messages": request.messages}
+    if request.stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
     body.update(request.parameters)
     body.update(cast("Mapping[str, JSON]", extra_body))
     body.update(request.extra_body)

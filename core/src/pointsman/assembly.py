@@ -1,0 +1,173 @@
+"""Puts a streamed answer together, and says when a finished one is no answer.
+
+One rule for whole and streamed answers: empty means no content, no refusal and no tool call. With reasoning only
+and `stop` it is still empty; with `length` it is an answer.
+"""
+
+from collections.abc import Mapping
+
+from attrs import define, field
+
+from .chat import JSON, Chunk, Completion, InnerAttempts, ToolCall, ToolCallDelta, Usage
+from .errors import Failure
+
+CUT_BY_LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+"""Finish reasons of an answer that ended because it was long enough."""
+
+_COMPACT = 256
+"""Pieces of text that are joined into one, so that memory holds the text and not its pieces."""
+
+
+def shortcoming(answer: Completion) -> Failure | None:
+    """Why a finished answer cannot be given to the caller, or None."""
+    if answer.text or answer.tool_calls or answer.refusal or answer.images or answer.finish_reason in CUT_BY_LENGTH:
+        return None
+    if answer.finish_reason == "content_filter":
+        return Failure.of("content_policy", "a content filter left nothing of the answer")
+    return Failure.of("bad_response", "the answer says nothing")
+
+
+class _Text:
+    """Text that grows."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+
+    def add(self, piece: str) -> None:
+        self._pieces.append(piece)
+        if len(self._pieces) >= _COMPACT:
+            self._pieces = ["".join(self._pieces)]
+
+    def __str__(self) -> str:
+        return "".join(self._pieces)
+
+
+@define(eq=False)
+class _GrowingCall:
+    id: str | None = None
+    name: str = ""
+    arguments: _Text = field(factory=_Text)
+
+
+class _ReasoningBlocks:
+    """Reasoning to be sent back in a tool loop: pieces of one block become one again, or its signature is void."""
+
+    def __init__(self) -> None:
+        self._others: list[JSON] = []
+        self._blocks: dict[tuple[str, str], tuple[dict[str, JSON], _Text]] = {}
+
+    def add(self, piece: JSON) -> None:
+        kind = str(piece.get("type")) if isinstance(piece, Mapping) else ""
+        if not isinstance(piece, Mapping) or kind not in _GROWING:
+            self._others.append(piece)
+            return
+        block, text = self._blocks.setdefault((kind, str(piece.get("index"))), ({}, _Text()))
+        for name, value in piece.items():
+            if name == _GROWING[kind] and isinstance(value, str):
+                text.add(value)
+            elif value or name not in block:
+                block[name] = value
+
+    def whole(self) -> list[JSON]:
+        """Every block so far."""
+        grown = [block | {_GROWING[kind]: str(text)} for (kind, _), (block, text) in self._blocks.items()]
+        return [*grown, *self._others]
+
+
+_GROWING = {"reasoning.text": "text", "reasoning.summary": "summary"}
+"""The kinds of reasoning blocks that come in pieces, and what is in the pieces."""
+
+
+class Assembly:
+    """One streamed answer so far."""
+
+    def __init__(self) -> None:
+        self._text = _Text()
+        self._reasoning = _Text()
+        self._refusal = _Text()
+        self._calls: dict[int, _GrowingCall] = {}
+        self._images: list[JSON] = []
+        self._reasoning_blocks = _ReasoningBlocks()
+        self._usage: Usage | None = None
+        self._first: dict[str, str] = {}
+        self._inner: InnerAttempts | None = None
+        self.finish_reason: str | None = None
+        """The first one that was given: a later one, null or not, does not change it."""
+
+    def add(self, chunk: Chunk) -> None:
+        """Takes the next piece in."""
+        if chunk.text:
+            self._text.add(chunk.text)
+        if chunk.reasoning:
+            self._reasoning.add(chunk.reasoning)
+        if chunk.refusal:
+            self._refusal.add(chunk.refusal)
+        for delta in chunk.tool_calls:
+            self._add_call(delta)
+        if chunk.images:
+            self._images += chunk.images
+        for block in chunk.reasoning_details:
+            self._reasoning_blocks.add(block)
+        if self.finish_reason is None:
+            self.finish_reason = chunk.finish_reason
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if chunk.inner is not None:
+            self._inner = chunk.inner
+        if len(self._first) < len(_NAMES):
+            self._note_names(chunk)
+
+    def _note_names(self, chunk: Chunk) -> None:
+        for name in _NAMES:
+            if name not in self._first and (value := getattr(chunk, name)):
+                self._first[name] = value
+
+    def _add_call(self, delta: ToolCallDelta) -> None:
+        call = self._calls.setdefault(delta.index, _GrowingCall())
+        call.id = call.id or delta.id
+        call.name = call.name or delta.name or ""
+        if delta.arguments:
+            call.arguments.add(delta.arguments)
+
+    def completion(self) -> Completion:
+        """The answer so far. Its finish reason is empty where none was given yet."""
+        calls = tuple(
+            ToolCall(id=call.id, name=call.name, arguments=str(call.arguments))
+            for _, call in sorted(self._calls.items())
+        )
+        text, reasoning, refusal = str(self._text), str(self._reasoning), str(self._refusal)
+        return Completion(
+            text=text,
+            reasoning=reasoning,
+            refusal=refusal or None,
+            tool_calls=calls,
+            images=tuple(self._images),
+            finish_reason=self.finish_reason or "",
+            usage=self._usage or Usage(),
+            id=self._first.get("id"),
+            call_id=self._first.get("call_id"),
+            served_model=self._first.get("served_model"),
+            provider=self._first.get("provider"),
+            inner=self._inner,
+            message=self._message(text, reasoning, refusal, calls),
+        )
+
+    def _message(self, text: str, reasoning: str, refusal: str, calls: tuple[ToolCall, ...]) -> Mapping[str, JSON]:
+        message: dict[str, JSON] = {"role": "assistant", "content": text or None}
+        if refusal:
+            message["refusal"] = refusal
+        if calls:
+            message["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for call in calls
+            ]
+        if self._images:
+            message["images"] = self._images
+        if reasoning:
+            message["reasoning"] = reasoning
+        if blocks := self._reasoning_blocks.whole():
+            message["reasoning_details"] = blocks
+        return message
+
+
+_NAMES = ("id", "call_id", "served_model", "provider")

@@ -1,0 +1,213 @@
+"""Carries a streamed plan out: relays chunks from a backend to a flow, and watches over them.
+
+One task reads the backend's stream. The driver waits for its first content, then for its end, by the
+clock. Nothing reaches the reader before the plan has committed to the answer.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from .asking import raised
+from .assembly import Assembly, shortcoming
+from .chat import Chunk, Completion
+from .context import AttemptContext
+from .driver import Driver, plugin_failed, resolve, tell
+from .errors import AttemptFailed, Failure
+from .flow import Flow
+from .hooks import Backend
+from .plan import Answered, Attempt, Committed, Failed, Outcome, Pause, Relay, TimedOut, plan
+from .recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+
+async def stream(driver: Driver, recorder: Recorder, time_allowed: float, flow: Flow) -> Completion:
+    """The whole answer, once every chunk of it went through `flow`; or the `RouteError` that its plan ends with."""
+    steps = plan(recorder, time_allowed)
+    relayed: _RelayedAttempt | None = None
+    try:
+        step = next(steps)
+        while True:
+            outcome: Outcome | None = None
+            if isinstance(step, Attempt):
+                relayed = _RelayedAttempt(driver, step, recorder, flow)
+                outcome = await relayed.until_first_content()
+            elif isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+            elif relayed is not None:
+                outcome = await relayed.until_end(step)
+            if relayed is not None and not isinstance(outcome, Committed):
+                await relayed.release()
+                relayed = None
+            step = steps.send(outcome)
+    except StopIteration as stop:
+        return stop.value
+    except BaseException as error:
+        try:
+            if relayed is not None:
+                await relayed.release()
+        finally:  # cancelled once more, perhaps
+            tell(steps, GeneratorExit() if flow.abandoned else error)
+        raise
+    finally:
+        flow.decision = recorder.ended
+
+
+class _RelayedAttempt:
+    """One attempt at a streamed answer."""
+
+    def __init__(self, driver: Driver, step: Attempt, recorder: Recorder, flow: Flow) -> None:
+        self._driver = driver
+        self._step = step
+        self._flow = flow
+        self._ctx = recorder.ctx
+        self._loop = asyncio.get_running_loop()
+        self._assembly = Assembly()
+        self._first: asyncio.Future[Outcome] = self._loop.create_future()
+        self._end: asyncio.Future[Outcome] = self._loop.create_future()
+        self._committed = False
+        self._over = False
+        self._held: list[Chunk] = []
+        self._last_content = 0.0
+        backend = recorder.ctx.snapshot.hooks.backends.get(step.target.backend)
+        self._task = self._loop.create_task(self._read(backend, recorder))
+
+    async def until_first_content(self) -> Outcome:
+        """`Committed` when the first content is there, or how the attempt ended without any."""
+        timer = self._loop.call_later(self._step.time_limit, resolve, self._first, TimedOut())
+        try:
+            return await self._first
+        finally:
+            timer.cancel()
+
+    async def until_end(self, step: Relay) -> Outcome:
+        """How the attempt ended; timed out where it is silent for `idle_timeout`, or at the deadline."""
+        self._watch(step.idle_timeout)
+        deadline = self._loop.call_later(step.time_left, resolve, self._end, TimedOut())
+        try:
+            outcome = await self._end
+        finally:
+            deadline.cancel()
+            self._watching.cancel()
+        if isinstance(outcome, TimedOut):
+            # A server that said why it stopped, and then does not hang up, has answered.
+            return self._ended() if self._assembly.finish_reason else TimedOut(self._assembly.completion())
+        return outcome
+
+    async def release(self) -> None:
+        """Ends the attempt, and with it the connection. Nothing more of it reaches the reader."""
+        self._over = True
+        if not self._task.done():
+            await self._driver.release(self._task, self._step.target.backend)
+
+    def _watch(self, idle_timeout: float) -> None:
+        """Times the attempt out when its last content is too long ago, not counting what the reader held back."""
+        now = self._loop.time()
+        if self._flow.held_back:
+            self._last_content = now
+        left = self._last_content + idle_timeout - now
+        if left <= 0:
+            resolve(self._end, TimedOut())
+        else:
+            self._watching = self._loop.call_later(left, self._watch, idle_timeout)
+
+    async def _read(self, backend: Backend | None, recorder: Recorder) -> None:
+        """Reads the backend's stream, and says how it ended."""
+        try:
+            outcome = await self._outcome(backend, recorder)
+        except BaseException as error:
+            # Whoever cancels from outside has resolved both before.
+            what = "cancelled itself" if isinstance(error, asyncio.CancelledError) else raised(error)
+            self._resolve(plugin_failed(self._step.target.backend, "stream", what, self._assembly.completion()))
+            raise
+        self._resolve(outcome)
+
+    def _resolve(self, outcome: Outcome) -> None:
+        resolve(self._first, outcome)
+        resolve(self._end, outcome)
+
+    async def _outcome(self, backend: Backend | None, recorder: Recorder) -> Outcome:
+        step = self._step
+        if backend is None or backend.stream is None:
+            return Failed(Failure.of("plugin", f"{step.target}: no active backend streams it", delivery="not_sent"))
+        ctx = AttemptContext(request_id=recorder.request_id, number=step.number, time_limit=step.time_left)
+        hook = "start_backend"
+        wrong: str | None = None
+        try:
+            await self._driver.loops.here().open(backend)
+            hook = "stream"
+            chunks = backend.stream(step.target, recorder.request, ctx)
+            if isinstance(chunks, AsyncIterator):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err
+                wrong = await self._relay(chunks, backend.name)
+            else:
+                wrong = f"returned {type(chunks).__name__}, not an asynchronous generator"
+        except AttemptFailed as error:
+            return Failed(error.failure, self._assembly.completion())
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+            wrong = raised(error)
+        if wrong is not None:
+            return plugin_failed(backend.name, hook, wrong, self._assembly.completion())
+        return self._ended()
+
+    def _ended(self) -> Outcome:
+        """The answer, where the stream ended as one does."""
+        answer = self._assembly.completion()
+        if not answer.finish_reason:
+            cut = Failure.of("bad_response", "the stream ended without a finish reason", delivery="possibly_billed")
+            return Failed(cut, answer)
+        if missing := shortcoming(answer):
+            return Failed(missing, answer)
+        self._hand_on_held()  # an answer can be nothing but its end
+        return Answered(answer)
+
+    async def _relay(self, chunks: AsyncIterator[Chunk], plugin: str) -> str | None:
+        """Takes every chunk in, and hands on those that say something, from the first content on.
+
+        Returns what is wrong with the stream, where that is the plugin's own fault.
+        """
+        try:
+            async for chunk in chunks:
+                if self._over:
+                    break
+                if not isinstance(chunk, Chunk):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err
+                    return f"yielded {type(chunk).__name__}, not a Chunk"
+                self._assembly.add(chunk)
+                if chunk.has_content:
+                    self._last_content = self._loop.time()
+                    if not self._committed and not self._commit():
+                        break
+                elif chunk.finish_reason is None and chunk.usage is None:
+                    continue
+                if not self._committed:
+                    self._held.append(chunk)
+                elif not self._flow.write(chunk):
+                    await self._flow.room()
+                    self._last_content = self._loop.time()
+        finally:
+            # The backend's generator is closed here and now, not whenever it is collected: the connection is its.
+            await _close(chunks, plugin)
+        return None
+
+    def _commit(self) -> bool:
+        """Whether this attempt is the one whose answer is shown; not where its time limit was first."""
+        self._committed = resolve(self._first, Committed(self._ctx.now))
+        if self._committed:
+            self._hand_on_held()
+        return self._committed
+
+    def _hand_on_held(self) -> None:
+        for chunk in self._held:
+            self._flow.write(chunk)
+        self._held.clear()
+
+
+async def _close(chunks: AsyncIterator[Chunk], plugin: str) -> None:
+    close = getattr(chunks, "aclose", None)
+    if close is None:
+        return
+    try:
+        await close()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+        # How the attempt ended is known, and this does not change it.
+        logger.error("plugin %s: stream %s while it was closed", plugin, raised(error))  # noqa: TRY400 - a traceback quotes

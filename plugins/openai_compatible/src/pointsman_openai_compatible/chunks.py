@@ -1,0 +1,99 @@
+"""From the events of a stream to `Chunk`s, or to what is wrong with them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from pointsman.chat import JSON, Chunk, Completion, ToolCallDelta
+
+from .answer import text_of, usage
+from .untrusted import EMPTY, as_list, as_mapping, as_text
+
+DONE = "[DONE]"
+"""The data of the event after the last one. It proves nothing: proxies send it after failures too."""
+
+
+class BadEvent(Exception):
+    """An event that is no JSON object; the text says so, and quotes nothing."""
+
+
+def parse(data: str) -> Mapping[str, Any]:
+    """The event's JSON object."""
+    try:
+        body: object = json.loads(data)
+    except (ValueError, RecursionError):
+        raise BadEvent("an event of the stream is not JSON") from None
+    if not isinstance(body, dict):
+        raise BadEvent("an event of the stream is not a JSON object")
+    return cast("Mapping[str, Any]", body)
+
+
+def chunk_of(body: Mapping[str, Any]) -> Chunk:
+    """What one event adds to the answer."""
+    choices = body.get("choices")
+    choice: Mapping[str, Any] = EMPTY
+    if isinstance(choices, list) and choices:
+        choice = as_mapping(cast("list[object]", choices)[0])
+        if choice.get("index"):
+            choice = EMPTY  # one of several answers that were asked for: the first is the one
+    told = body.get("usage")
+    usage_told = usage(as_mapping(told)) if told else None
+    if not choice:
+        return Chunk(usage=usage_told, raw=body)
+    delta = as_mapping(choice.get("delta")) or as_mapping(choice.get("message"))
+    content = delta.get("content")
+    return Chunk(
+        text=content if isinstance(content, str) else text_of(content),
+        reasoning=as_text(delta.get("reasoning")) or as_text(delta.get("reasoning_content")) or "",
+        refusal=as_text(delta.get("refusal")) or "",
+        tool_calls=_tool_calls(delta.get("tool_calls")) if delta.get("tool_calls") else (),
+        images=tuple(cast("list[JSON]", as_list(delta.get("images")))),
+        reasoning_details=tuple(cast("list[JSON]", as_list(delta.get("reasoning_details")))),
+        finish_reason=as_text(choice.get("finish_reason")),
+        usage=usage_told,
+        id=as_text(body.get("id")),
+        served_model=as_text(body.get("model")),
+        provider=as_text(body.get("provider")),
+        raw=body,
+    )
+
+
+def chunk_of_whole(answer: Completion) -> Chunk:
+    """An answer that came whole although a stream was asked for, as one piece."""
+    calls = [
+        ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
+        for index, call in enumerate(answer.tool_calls)
+    ]
+    return Chunk(
+        text=answer.text,
+        reasoning=answer.reasoning,
+        refusal=answer.refusal or "",
+        tool_calls=tuple(calls),
+        images=answer.images,
+        finish_reason=answer.finish_reason or None,
+        usage=answer.usage,
+        id=answer.id,
+        call_id=answer.call_id,
+        served_model=answer.served_model,
+        provider=answer.provider,
+        inner=answer.inner,
+        raw=answer.raw,
+    )
+
+
+def _tool_calls(told: object) -> tuple[ToolCallDelta, ...]:
+    deltas: list[ToolCallDelta] = []
+    for place, one in enumerate(as_list(told)):
+        call = as_mapping(one)
+        function = as_mapping(call.get("function"))
+        index = call.get("index")
+        arguments = function.get("arguments")
+        deltas.append(
+            ToolCallDelta(
+                index=index if isinstance(index, int) else place,
+                id=as_text(call.get("id")),
+                name=as_text(function.get("name")),
+                arguments=arguments if isinstance(arguments, str) else "",
+            )
+        )
+    return tuple(deltas)

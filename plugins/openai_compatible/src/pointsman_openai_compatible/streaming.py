@@ -1,0 +1,89 @@
+"""One streamed answer: from the response to chunks, or to the failure that ends it."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any
+
+import httpx
+from attrs import evolve
+
+from pointsman.chat import Chunk
+from pointsman.errors import Failure
+
+from . import answer, chunks, envelope, exchange
+from .chunks import DONE, BadEvent
+from .connection import BROKEN, cut_short
+from .decoding import BadBody
+from .envelope import ServerError
+from .sse import EventDecoder, EventTooLarge
+
+EVENT_STREAM = "text/event-stream"
+
+
+def is_event_stream(response: httpx.Response) -> bool:
+    """Whether the response is one, and not an answer or an error that came whole."""
+    return response.is_success and response.headers.get("content-type", "").lower().startswith(EVENT_STREAM)
+
+
+async def chunks_of(
+    response: httpx.Response,
+    sent: Mapping[str, Any],
+    failure_of: Callable[[ServerError], Failure],
+    *,
+    max_body: int,
+    max_event: int,
+) -> AsyncGenerator[Chunk | Failure, None]:
+    """Every chunk of a stream; a failure is the last thing it gives."""
+    decoder = EventDecoder(max_event)
+    same_answer = _SameAnswer()
+    try:
+        async for piece in exchange.pieces(response, max_body):
+            for event in decoder.feed(piece):
+                if event.data == DONE:
+                    continue  # read on to the end, so that the connection can be used again
+                body = chunks.parse(event.data)
+                if error := _error_in(body):
+                    told = envelope.error_in_success(error, response.status_code, response.headers, sent)
+                    yield failure_of(told)
+                    return
+                chunk = chunks.chunk_of(body)
+                if not same_answer.goes_on(chunk):
+                    yield answer.unusable("another answer was spliced into this one", response.status_code)
+                    return
+                yield chunk
+    except BROKEN as error:
+        failure = cut_short(error)
+    except (BadEvent, BadBody) as error:
+        failure = answer.unusable(str(error), response.status_code)
+    except EventTooLarge:
+        failure = answer.unusable(f"an event is larger than max_event, {max_event} bytes", response.status_code)
+    else:
+        return
+    yield evolve(failure, status=response.status_code)
+
+
+def _error_in(body: Mapping[str, Any]) -> object:
+    """The error that an event carries, wherever it stands; None where there is none."""
+    if "error" in body:
+        return answer.error_inside(body)
+    choices = body.get("choices")
+    if not choices:
+        return None
+    choice = answer.choice_of(body)
+    suspicious = choice.get("finish_reason") == "error" or "error" in choice or choice.get("provider_specific_fields")
+    return answer.error_inside(body) if suspicious or "native_finish_reason" in choice else None
+
+
+class _SameAnswer:
+    """Notices when a proxy goes on with another model's answer: id and model change between chunks with choices."""
+
+    def __init__(self) -> None:
+        self._id: str | None = None
+        self._model: str | None = None
+
+    def goes_on(self, chunk: Chunk) -> bool:
+        """Whether the chunk belongs to the answer so far."""
+        if chunk.id is None and chunk.served_model is None:
+            return True
+        same = self._id in (None, chunk.id) and self._model in (None, chunk.served_model)
+        self._id, self._model = self._id or chunk.id, self._model or chunk.served_model
+        return same
