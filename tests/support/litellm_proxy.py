@@ -24,6 +24,8 @@ OFFLINE = {
     "LITELLM_LOCAL_POLICY_TEMPLATES": "True",
     "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
     "LITELLM_TELEMETRY": "False",
+    # To count the tokens of a failed call to a Llama model, the proxy would fetch a tokenizer.
+    "HF_HUB_OFFLINE": "1",
     "NO_PROXY": "*",
 }
 """Every look-up on the network that the proxy would make by itself, switched off."""

@@ -1,11 +1,14 @@
 """Whether the parts of a configuration fit together: every name exists, every task can be served."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from math import isclose
+from typing import cast
 
+from attrs import frozen
+
+from .complaints import Complaint, KeyPath, dotted, nearest, suggest
 from .config import Config, RolloutSettings
-from .convert import Complaint, suggest
 from .policy.rollout import BUCKETS
 
 MOST_SHARES = 2
@@ -15,38 +18,35 @@ EVERYONE = 100
 """Per cent."""
 
 
-def check(config: Config, known_backends: AbstractSet[str]) -> Iterator[Complaint]:
-    """Every place where one part names something that another does not have."""
+def check(config: Config, backends: AbstractSet[str], doubtful: AbstractSet[KeyPath]) -> Iterator[Complaint]:
+    """Every place where a part is no use by itself, or names something that another does not have.
+
+    `doubtful` are the parts that could not be read or built. They were complained about once, and are not
+    again at every place that names them.
+    """
     yield from _router(config)
-    yield from _models(config, known_backends)
+    yield from _models(config)
     yield from _tasks(config)
-    yield from _paths(config, known_backends)
+    yield from _paths(config, doubtful)
     if config.rollout is not None:
-        yield from _rollout(config, config.rollout)
-    yield from _reachable(config)
+        yield from _rollout(config.rollout)
+    yield from _names(config, backends, doubtful)
+    yield from _reachable(config, backends)
 
 
 def _router(config: Config) -> Iterator[Complaint]:
-    router = config.router
-    if router.default_task is not None and router.default_task not in config.tasks:
-        yield Complaint(
-            ("router", "default_task"), f'no task "{router.default_task}"; {suggest(router.default_task, config.tasks)}'
-        )
     for name in ("deadline", "attempt_timeout"):
-        if getattr(router, name) <= 0:
+        if getattr(config.router, name) <= 0:
             yield Complaint(("router", name), "must be more than 0 seconds")
     for name in ("max_attempts", "event_queue"):
-        if getattr(router, name) < 1:
+        if getattr(config.router, name) < 1:
             yield Complaint(("router", name), "must be at least 1")
 
 
-def _models(config: Config, known_backends: AbstractSet[str]) -> Iterator[Complaint]:
+def _models(config: Config) -> Iterator[Complaint]:
     for name, model in config.models.items():
         if not model.on:
             yield Complaint(("models", name, "on"), "name at least one backend, and what it calls this model")
-        for backend in model.on:
-            if backend not in known_backends:
-                yield Complaint(("models", name, "on", backend), _no_backend(backend, known_backends))
         if model.context is not None and model.context < 1:
             yield Complaint(("models", name, "context"), "must be at least 1 token")
 
@@ -55,59 +55,123 @@ def _tasks(config: Config) -> Iterator[Complaint]:
     for name, task in config.tasks.items():
         if not task.models:
             yield Complaint(("tasks", name, "models"), "name at least one model")
-        for place, model in enumerate(task.models):
-            if model not in config.models:
-                yield Complaint(
-                    ("tasks", name, "models", place), f'no model "{model}"; {suggest(model, config.models)}'
-                )
+        yield from _repeated(("tasks", name, "models"), task.models, "in this task")
 
 
-def _paths(config: Config, known_backends: AbstractSet[str]) -> Iterator[Complaint]:
+def _paths(config: Config, doubtful: AbstractSet[KeyPath]) -> Iterator[Complaint]:
     for name, backends in config.paths.items():
         if not backends:
             yield Complaint(("paths", name), "the path is empty; name at least one backend")
-        for place, backend in enumerate(backends):
-            if backend not in known_backends:
-                yield Complaint(("paths", name, place), _no_backend(backend, known_backends))
-            elif backend in backends[:place]:
-                yield Complaint(("paths", name, place), f'"{backend}" stands on this path twice')
-    if len(config.paths) > 1 and config.rollout is None:
+        yield from _repeated(("paths", name), backends, "on this path")
+    if len(config.paths) > 1 and config.rollout is None and ("rollout",) not in doubtful:
         first = next(iter(config.paths))
         yield Complaint(("paths",), f'more than one path needs a rollout that chooses: [rollout] control = "{first}"')
 
 
-def _rollout(config: Config, rollout: RolloutSettings) -> Iterator[Complaint]:
-    if rollout.control not in config.paths:
-        yield Complaint(
-            ("rollout", "control"), f'no path "{rollout.control}"; {suggest(rollout.control, config.paths)}'
-        )
-    if len(rollout.shares) > MOST_SHARES:
-        yield Complaint(("rollout", "shares"), "at most two paths can have a share beside the control path")
-    for path, share in rollout.shares.items():
+def _repeated(path: KeyPath, names: tuple[str, ...], where: str) -> Iterator[Complaint]:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            yield Complaint((*path, place), f'"{name}" stands {where} twice; remove one')
+
+
+def _rollout(rollout: RolloutSettings) -> Iterator[Complaint]:
+    shares = {path: share for path, share in rollout.shares.items() if path != rollout.control}
+    if len(shares) > MOST_SHARES:
+        message = "beside the control path at most two paths can have a share, one from each end; remove the others"
+        yield Complaint(("rollout", "shares"), message)
+    if len(shares) < len(rollout.shares):
+        message = "the control path has what the other shares leave; remove this"
+        yield Complaint(("rollout", "shares", rollout.control), message)
+    for path, share in shares.items():
         place = ("rollout", "shares", path)
-        if path == rollout.control:
-            yield Complaint(place, "the control path has what the other shares leave; remove this")
-        elif path not in config.paths:
-            yield Complaint(place, f'no path "{path}"; {suggest(path, config.paths)}')
         if not 0 <= share <= EVERYONE:
-            yield Complaint(place, f"a share is 0 to 100 per cent, not {share:g}")
-        elif not isclose(share * BUCKETS / EVERYONE, round(share * BUCKETS / EVERYONE), abs_tol=1e-6):
-            yield Complaint(place, f"a share goes in steps of 0.001 per cent; {share!r} is finer")
-    total = sum(share for share in rollout.shares.values() if share > 0)
-    if total > EVERYONE and all(share <= EVERYONE for share in rollout.shares.values()):
-        yield Complaint(("rollout", "shares"), f"the shares add up to {total:g} per cent; 100 is all there is")
+            yield Complaint(place, f"a share is 0 to 100 per cent, not {share}")
+        elif not isclose(_width(share), round(_width(share)), abs_tol=1e-6):
+            yield Complaint(place, f"a share goes in steps of 0.001 per cent, and {share} is finer; round it")
+    if all(0 <= share <= EVERYONE for share in shares.values()):
+        taken = sum(round(_width(share)) for share in shares.values())
+        if taken > BUCKETS:
+            message = f"the shares add up to {taken * EVERYONE / BUCKETS:g} per cent, and 100 is all there is"
+            yield Complaint(("rollout", "shares"), message)
 
 
-def _reachable(config: Config) -> Iterator[Complaint]:
-    """Every task has at least one target on every path that it may be sent along."""
+def _width(share: float) -> float:
+    return share * BUCKETS / EVERYONE
+
+
+@frozen
+class _Reference:
+    """A place that names what another section defines."""
+
+    path: KeyPath
+    section: str
+    name: str
+
+
+def _references(config: Config) -> Iterator[_Reference]:
+    if config.router.default_task is not None:
+        yield _Reference(("router", "default_task"), "tasks", config.router.default_task)
+    for model, settings in config.models.items():
+        yield from (_Reference(("models", model, "on", backend), "plugins", backend) for backend in settings.on)
+    for task, settings in config.tasks.items():
+        for place, model in enumerate(settings.models):
+            yield _Reference(("tasks", task, "models", place), "models", model)
+    for path, backends in config.paths.items():
+        for place, backend in enumerate(backends):
+            yield _Reference(("paths", path, place), "plugins", backend)
+    if config.rollout is not None:
+        yield _Reference(("rollout", "control"), "paths", config.rollout.control)
+        for path in config.rollout.shares:
+            yield _Reference(("rollout", "shares", path), "paths", path)
+
+
+def _names(config: Config, backends: AbstractSet[str], doubtful: AbstractSet[KeyPath]) -> Iterator[Complaint]:
+    """Names that nothing defines, each at the first place that has it."""
+    defined: Mapping[str, Iterable[str]] = {
+        "plugins": backends,
+        "models": config.models,
+        "tasks": config.tasks,
+        "paths": config.paths,
+    }
+    places: dict[tuple[str, str], list[KeyPath]] = {}
+    for one in _references(config):
+        in_doubt = (one.section,) in doubtful or (one.section, one.name) in doubtful
+        if one.name not in defined[one.section] and not in_doubt:
+            places.setdefault((one.section, one.name), []).append(one.path)
+    for (section, name), (first, *others) in places.items():
+        message = _no_backend(config, name, backends) if section == "plugins" else _no(section, name, defined[section])
+        more = f" (named at {len(others)} more place{'s'[: len(others) > 1]})" if others else ""
+        yield Complaint(first, message + more)
+
+
+def _no(section: str, name: str, defined: Iterable[str]) -> str:
+    known = tuple(defined)
+    return f'no {section.rstrip("s")} "{name}"; {suggest(name, known) if known else f"add it to [{section}]"}'
+
+
+def _no_backend(config: Config, name: str, backends: AbstractSet[str]) -> str:
+    others = f"; {suggest(name, backends)}" if backends else ""
+    table = dotted(("plugins", name))
+    if name in config.plugins:
+        given = config.plugins[name]
+        off = isinstance(given, Mapping) and cast("Mapping[str, object]", given).get("enabled") is False
+        if off:
+            return f'"{name}" is switched off by enabled = false in [{table}]; remove that, or name another backend'
+        return f'"{name}" is no backend{others}'
+    if nearest(name, backends):
+        return f'no backend "{name}"{others}'
+    return f'no backend "{name}"; add a table [{table}]{others}'
+
+
+def _reachable(config: Config, backends: AbstractSet[str]) -> Iterator[Complaint]:
+    """Tasks without a target on a path that they may be sent along, where every name is right."""
+    paths = {path: names for path, names in config.paths.items() if names and backends >= set(names)}
     for name, task in config.tasks.items():
-        models = [config.models[model] for model in task.models if model in config.models]
-        for path, backends in config.paths.items():
-            if models and backends and not any(backend in model.on for backend in backends for model in models):
-                message = f'no model of this task is on a backend of the path "{path}"; add one to its `on`'
-                yield Complaint(("tasks", name, "models"), message)
-
-
-def _no_backend(name: str, known: AbstractSet[str]) -> str:
-    nearest = f" {suggest(name, known)}" if known else ""
-    return f'"{name}" is no active backend;{nearest} A backend is active when it has a table [plugins.{name}]'
+        models = [config.models.get(model) for model in task.models]
+        on = {backend for model in models if model for backend in model.on}
+        if not all(model and model.on for model in models) or not on <= backends:
+            continue
+        dead_ends = [f'"{path}"' for path, names in paths.items() if models and on.isdisjoint(names)]
+        if dead_ends:
+            message = f"no model of this task is on a backend of the path {' or '.join(dead_ends)}; add one to its `on`"
+            yield Complaint(("tasks", name, "models"), message)

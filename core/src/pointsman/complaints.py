@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 
@@ -14,12 +14,17 @@ MOST_NAMES = 15
 """A message lists no more allowed names than this."""
 
 
+def printable(text: str) -> str:
+    """The text without what a terminal would obey: line breaks, escape sequences, lone surrogates."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 @frozen
 class Complaint:
     """Something wrong at a place in a table."""
 
     path: KeyPath
-    message: str
+    message: str = field(converter=printable)
 
 
 def nearest(word: object, allowed: Iterable[object]) -> str | None:
@@ -46,5 +51,5 @@ def dotted(path: KeyPath) -> str:
             text += f"[{part}]"
         else:
             bare = re.fullmatch(r"[A-Za-z0-9_-]+", part)
-            text += ("." if text else "") + (part if bare else json.dumps(part, ensure_ascii=False))
+            text += ("." if text else "") + (part if bare else printable(json.dumps(part, ensure_ascii=False)))
     return text

@@ -5,7 +5,8 @@ chains. A chain knows its steps' plugin names, so "why did my request go there?"
 """
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -13,8 +14,8 @@ from attrs import field, frozen
 from pluggy import HookImpl, PluginManager
 
 from .chat import Chunk, Completion, Request
+from .complaints import Complaint, suggest
 from .context import AttemptContext, DecisionContext, RouteState
-from .convert import Complaint, suggest
 from .decision import AttemptOutcome
 from .errors import Failure
 from .hookspecs import CONCERNS, PROJECT
@@ -104,43 +105,17 @@ def spec_names() -> Mapping[str, tuple[str, ...]]:
     }
 
 
-def hook_faults(plugin: object) -> Iterator[str]:
-    """What is wrong with a plugin's implementations that pluggy would accept in silence."""
-    cls = type(plugin)
-    if cls.__hash__ is None:
-        yield "the class compares by value, so it cannot be registered; decorate it with @define(eq=False)"
-    found = False
-    for name in dir(cls):
-        method = inspect.getattr_static(cls, name)
-        options = getattr(method, f"{PROJECT}_impl", None)
-        if options is None:
-            if name in spec_names() and not hasattr(method, f"{PROJECT}_spec"):
-                yield f"{name} overrides a hook without @hookimpl, so it would never be called; decorate it"
-            continue
-        found = True
-        if options["wrapper"] or options["hookwrapper"]:
-            yield f"{name} is a wrapper; write a plain implementation: a pipeline step, or a sink that watches events"
-        yield from _colour_faults(name, method)
-    if not found:
-        yield "it implements no hook; decorate at least one method with @hookimpl"
-
-
-def _colour_faults(name: str, method: object) -> Iterator[str]:
-    is_async = inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
-    calling = CALLING.get(name)
-    if calling is None:
-        return  # pluggy reports the unknown name
-    io = name in ("complete", "start_backend", "close_backend")
-    if io and not inspect.iscoroutinefunction(method):
-        yield f"{name} must be `async def`: it does I/O; run a blocking SDK in asyncio.to_thread"
-    elif not io and name != "stream" and is_async:
-        yield f"{name} must not be `async def`: decisions and sinks are synchronous; a backend or a sink does the I/O"
-
-
 def chains(
-    manager: PluginManager, built_in: frozenset[str], order: Mapping[str, tuple[str, ...]]
+    manager: PluginManager,
+    built_in: frozenset[str],
+    order: Mapping[str, tuple[str, ...]],
+    *,
+    failed: AbstractSet[str] = frozenset(),
 ) -> tuple[Hooks, list[Complaint]]:
-    """The chains of every registered plugin, in the order that the configuration asks for."""
+    """The chains of every registered plugin, in the order that the configuration asks for.
+
+    `failed` are plugins that belong here but could not be registered; the order may name them.
+    """
     complaints: list[Complaint] = []
     for hook in order:
         if hook not in ORDERED:
@@ -148,7 +123,7 @@ def chains(
             complaints.append(Complaint(("order", hook), f"{reason}; {suggest(hook, ORDERED)}"))
 
     def chain(hook: str) -> tuple[Step[Any], ...]:
-        steps, wrong = _ordered(hook, _implementations(manager, hook), built_in, order.get(hook))
+        steps, wrong = _ordered(hook, _implementations(manager, hook), built_in, order.get(hook), failed)
         complaints.extend(wrong)
         return steps
 
@@ -210,7 +185,11 @@ def _with_all_arguments(hook: str, implementation: HookImpl) -> Callable[..., An
 
 
 def _ordered(
-    hook: str, steps: list[Step[Any]], built_in: frozenset[str], wanted: tuple[str, ...] | None
+    hook: str,
+    steps: list[Step[Any]],
+    built_in: frozenset[str],
+    wanted: tuple[str, ...] | None,
+    failed: AbstractSet[str],
 ) -> tuple[tuple[Step[Any], ...], list[Complaint]]:
     """The configuration's order, or else the default: where users' plugins prevail over the built-in ones.
 
@@ -223,20 +202,20 @@ def _ordered(
         by_default = sorted(steps, key=lambda step: (step.plugin in built_in) != built_in_first)
         return tuple(sorted(by_default, key=lambda step: rank[step.placed_by])), []
     by_name = {step.plugin: step for step in steps}
-    complaints = [
-        Complaint(("order", hook, place), f'"{name}" is no active plugin with this hook; {suggest(name, by_name)}')
-        for place, name in enumerate(wanted)
-        if name not in by_name
-    ]
-    complaints += [
-        Complaint(("order", hook), f'"{name}" has this hook too; add it where it belongs, or switch it off')
-        for name in by_name
-        if name not in wanted
-    ]
-    complaints += [
-        Complaint(("order", hook, place), f'"{name}" stands here twice')
-        for place, name in enumerate(wanted)
-        if name in wanted[:place]
-    ]
+    complaints: list[Complaint] = []
+    for place, name in enumerate(wanted):
+        if name in wanted[:place]:
+            complaints.append(Complaint(("order", hook, place), f'"{name}" stands here twice; remove one'))
+        elif name not in by_name and name not in failed:
+            message = f'no active plugin "{name}" has this hook; {suggest(name, by_name)}'
+            complaints.append(Complaint(("order", hook, place), message))
+    if not complaints:  # what is missing may be what was misspelt
+        complaints = [
+            Complaint(
+                ("order", hook), f'"{name}" has this hook too; add it, or set enabled = false in [plugins.{name}]'
+            )
+            for name in by_name
+            if name not in wanted
+        ]
     known = [by_name[name] for name in wanted if name in by_name]
     return tuple(Step(step.plugin, step.call, "order") for step in known), complaints

@@ -11,11 +11,12 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from sys import float_info
 from types import MappingProxyType, NoneType, UnionType
-from typing import Any, Literal, Union, cast, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from attrs import has
-from cattrs import Converter
+from cattrs import BaseValidationError, Converter
 from cattrs.cols import (
     homogenous_tuple_structure_factory,
     mapping_structure_factory,  # pyright: ignore[reportUnknownVariableType] - two of its parameters have no type
@@ -74,10 +75,10 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 def _seconds(value: Any, _: Any) -> float:
     seconds: float | None = None
     if isinstance(value, str):
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)", value.strip())
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h)", value)
         if match:
             seconds = float(match[1]) * _UNITS[match[2]]
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value <= float_info.max:
         seconds = float(value)
     if seconds is None or not 0 <= seconds < float("inf"):
         raise SettingError('expected a duration: 0 or more seconds, or text such as "500ms", "60s", "2m"')
@@ -100,24 +101,21 @@ def _secret(value: Any, _: Any) -> Secret:
 
 
 def _from_environment(name: str) -> Secret:
-    # What is no name of a variable is probably the key itself, which nobody is to read in a log.
-    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
-        found = os.environ.get(name) if "=" not in name else None
-        shown = "the environment variable named here"
-    else:
-        found, shown = os.environ.get(name), f"environment variable {name}"
-    if not found:
-        raise SettingError(f"{shown} is not set, or empty; set it before the program starts")
-    return Secret(found, f"environment variable {name}")
+    if found := os.environ.get(name):
+        return Secret(found, f"environment variable {name}")
+    # What does not look like a variable's name is probably the key itself, which no message may show.
+    shown = f"environment variable {name}" if re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) else "the variable named here"
+    raise SettingError(f"{shown} is not set, or empty; set it before the program starts")
 
 
 def _from_file(name: str) -> Secret:
-    # Not named, as above: its place in the configuration is.
+    # The name is not shown, as above: it stands in the configuration, at the place of the message.
     try:
         found = Path(name).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingError(f"the file named here cannot be read: {reason}") from None
+        where = "" if Path(name).is_absolute() else f"; a relative path begins at {Path.cwd()}"
+        raise SettingError(f"the file named here cannot be read: {reason}{where}") from None
     if not found:
         raise SettingError("the file named here is empty; write the key into it")
     return Secret(found, f"file {name}")
@@ -213,6 +211,13 @@ def _choice(cls: Any, made: Converter) -> Hook:
     def read(value: Any, _: Any) -> Any:
         if value is None and NoneType in get_args(cls):
             return None
-        ...
+        wrong: list[Exception] = []
+        for kind, hook in members:
+            try:
+                return hook(value, kind)
+            except (SettingError, BaseValidationError) as error:
+                wrong.append(error)
+        inside = [error for error in wrong if isinstance(error, BaseValidationError)]
+        raise inside[0] if inside else SettingError(", or ".join(map(str, wrong)))
 
-    return cast("Hook", read)
+    return read

@@ -7,13 +7,18 @@ loop itself finalises closes them, so `asyncio.run` five times in a row leaks no
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from time import monotonic
 from weakref import WeakKeyDictionary
 
 from .asking import raised
+from .errors import AttemptFailed, Failure, RouterClosed
 from .hooks import Backend
 
 logger = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds, by default, for everything that closing waits for."""
 
 
 class OpenBackends:
@@ -23,29 +28,29 @@ class OpenBackends:
         self.pid = os.getpid()
         self._opened: dict[Backend, asyncio.Future[None]] = {}
         self._guard: AsyncGenerator[None, None] | None = None
+        self._patience = CLOSE_TIMEOUT
 
     async def open(self, backend: Backend) -> None:
         """Returns when the backend is open here; the first caller opens it, the others wait for that."""
-        if backend.start is None:
-            return
         opening = self._opened.get(backend)
         if opening is None:
+            if backend.start is None and backend.close is None:
+                return
             if self._guard is None:
                 self._guard = self._until_loop_ends()
                 await anext(self._guard)
-            opening = self._opened[backend] = asyncio.ensure_future(backend.start(backend.name))
-        if opening.done() and not opening.cancelled() and opening.exception() is None:
-            return
-        try:
+            opening = self._opened[backend] = asyncio.ensure_future(_start(backend))
+        if not opening.done():
             # Shielded: a request that is cancelled does not take the backend away from the others.
-            await asyncio.shield(opening)
-        except BaseException:
-            if opening.done() and self._opened.get(backend) is opening:
+            await asyncio.wait((opening,))
+        if opening.cancelled() or opening.exception() is not None:
+            if self._opened.get(backend) is opening:
                 del self._opened[backend]  # the next attempt opens it anew
-            raise
+            opening.result()
 
-    async def close(self) -> None:
+    async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - what is late is left, not cancelled and awaited
         """Closes everything that is open here."""
+        self._patience = timeout
         guard, self._guard = self._guard, None
         if guard is not None:
             await guard.aclose()
@@ -59,14 +64,34 @@ class OpenBackends:
 
     async def _close_all(self) -> None:
         opened, self._opened = self._opened, {}
-        for backend, opening in opened.items():
-            opening.cancel()
-            if backend.close is None:
-                continue
-            try:
-                await backend.close()
-            except Exception as error:  # noqa: BLE001 - whatever a plugin raises
-                logger.error("plugin %s: close_backend %s", backend.name, raised(error))  # noqa: TRY400 - a traceback quotes
+        closing = [asyncio.ensure_future(_close(backend, opening)) for backend, opening in opened.items()]
+        if closing:
+            _, late = await asyncio.wait(closing, timeout=self._patience)
+            for one in late:
+                one.cancel()
+                logger.warning("a backend did not close within %.3g s", self._patience)
+
+
+async def _start(backend: Backend) -> None:
+    """Starts a backend. Where it calls sys.exit, that ends neither the loop nor the program."""
+    try:
+        if backend.start is not None:
+            await backend.start(backend.name)
+    except SystemExit as error:
+        what = f"plugin {backend.name}: start_backend {raised(error)}"
+        raise AttemptFailed(Failure.of("plugin", what, code="start_backend", delivery="not_sent")) from None
+
+
+async def _close(backend: Backend, opening: asyncio.Future[None]) -> None:
+    """Closes a backend that had started; one that is still starting is cancelled."""
+    opening.cancel()
+    await asyncio.wait((opening,))
+    if backend.close is None or opening.cancelled() or opening.exception() is not None:
+        return
+    try:
+        await backend.close()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+        logger.error("plugin %s: close_backend %s", backend.name, raised(error))  # noqa: TRY400 - a traceback quotes
 
 
 class Loops:
@@ -74,6 +99,12 @@ class Loops:
 
     def __init__(self) -> None:
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, OpenBackends] = WeakKeyDictionary()
+        self._closed = False
+
+    def check_open(self) -> None:
+        """Raises `RouterClosed` after the close: nothing would close what were opened now."""
+        if self._closed:
+            raise RouterClosed("the router was closed while this request was in flight")
 
     def here(self) -> OpenBackends:
         """Those of the running loop. A forked child begins with none: its parent's are not its own."""
@@ -83,21 +114,34 @@ class Loops:
             found = self._by_loop[loop] = OpenBackends()
         return found
 
-    async def close_here(self) -> None:
+    async def close_here(self, timeout: float) -> None:  # noqa: ASYNC109 - as above
         """Closes those of the running loop."""
-        await self.here().close()
+        self._closed = True
+        await self.here().close(timeout)
 
     def close_elsewhere(self, timeout: float) -> None:
-        """Closes those of other loops that still run in this process, waiting up to `timeout` seconds for each."""
+        """Closes those of other loops that still run in this process, within `timeout` seconds for all of them."""
+        self._closed = True
+        deadline = monotonic() + timeout
         current = running_loop()
-        for loop, backends in list(self._by_loop.items()):
-            if loop is current or backends.pid != os.getpid() or not loop.is_running():
-                continue
-            closing = asyncio.run_coroutine_threadsafe(backends.close(), loop)
+        closing = [
+            asyncio.run_coroutine_threadsafe(backends.close(timeout), loop)
+            for loop, backends in self._elsewhere()
+            if loop is not current and loop.is_running()
+        ]
+        for one in closing:
             try:
-                closing.result(timeout)
+                one.result(max(deadline - monotonic(), 0))
             except TimeoutError:
                 logger.warning("an event loop did not close its backends within %.3g s", timeout)
+
+    def _elsewhere(self) -> Iterator[tuple[asyncio.AbstractEventLoop, OpenBackends]]:
+        pid = os.getpid()
+        for reference in self._by_loop.keyrefs():  # a list, so that other threads may begin loops meanwhile
+            loop = reference()
+            backends = self._by_loop.get(loop) if loop is not None else None
+            if loop is not None and backends is not None and backends.pid == pid:
+                yield loop, backends
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

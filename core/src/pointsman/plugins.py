@@ -5,21 +5,26 @@ One is active when the configuration names it; the code of the others is never i
 built-in policy is plugins too, active unless switched off.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from attrs import fields, frozen, has
 from pluggy import PluginManager, PluginValidationError
 
-from .convert import Complaint, structure, suggest
-from .hooks import hook_faults, spec_names
+from .complaints import Complaint, KeyPath, nearest, suggest
+from .convert import structure, typed_words, unquoted, words
 from .hookspecs import CONCERNS, PROJECT
+from .implementations import hook_faults
+from .kinds import described, is_plain
 from .policy import BUILT_IN
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "pointsman.v1"
+
+Search: TypeAlias = "Callable[[], dict[str, list[EntryPoint]]]"
 
 
 @frozen(kw_only=True)
@@ -37,20 +42,20 @@ def installed() -> "dict[str, list[EntryPoint]]":
     """Every installed plugin by name. More than one entry means that distributions clash."""
     from importlib.metadata import entry_points  # noqa: PLC0415 - it loads half the standard library
 
-    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    for entry in entry_points(group=GROUP):
-        # One distribution can be listed twice, by way of two folders on the path: that is no clash.
-        found.setdefault(entry.name, {}).setdefault((_distribution(entry), entry.value), entry)
-    return {name: list(entries.values()) for name, entries in sorted(found.items())}
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        found.setdefault(entry.name, []).append(entry)
+    return found
 
 
 def build(tables: Mapping[str, object]) -> tuple[list[Plugin], list[Complaint]]:
     """The active plugins, built-ins first, then in the file's order; and what is wrong, by key path."""
+    search = cache(installed)  # once, and only where a plugin is looked for
     plugins: list[Plugin] = []
     complaints: list[Complaint] = []
     for name in (*BUILT_IN, *(name for name in tables if name not in BUILT_IN)):
         try:
-            plugin = _build_one(name, tables.get(name, {}))
+            plugin = _build_one(name, tables[name], search) if name in tables else _default(name)
         except _Wrong as wrong:
             complaints += wrong.complaints
         else:
@@ -59,21 +64,21 @@ def build(tables: Mapping[str, object]) -> tuple[list[Plugin], list[Complaint]]:
 
 
 def register(plugins: list[Plugin]) -> tuple[PluginManager, list[Complaint]]:
-    """A pluggy manager that has checked every plugin, and what is wrong, by key path."""
+    """A pluggy manager with every plugin that has no fault, and what is wrong with the others, by key path."""
     manager = PluginManager(PROJECT)
     for concern in CONCERNS:
         manager.add_hookspecs(concern)
     complaints: list[Complaint] = []
     for plugin in plugins:
-        faults = list(hook_faults(plugin.instance))
+        faults = hook_faults(plugin.instance)
+        twin = next((name for name, other in manager.list_name_plugin() if other is plugin.instance), None)
+        if twin is not None:
+            faults.append(f'the same object is plugin "{twin}" already; make one for each name')
         if not faults:
             try:
                 manager.register(plugin.instance, plugin.name)
-                manager.check_pending()
             except PluginValidationError as error:
-                faults = list(_explained(error))
-        if faults and manager.has_plugin(plugin.name):
-            manager.unregister(name=plugin.name)
+                faults.append(words(error))
         complaints += [Complaint(("plugins", plugin.name), f"{_origin(plugin)}: {fault}") for fault in faults]
     return manager, complaints
 
@@ -83,54 +88,85 @@ class _Wrong(Exception):
         self.complaints = complaints
 
 
-def _build_one(name: str, given: object) -> Plugin | None:
-    built_in = name in BUILT_IN
+def _default(name: str) -> Plugin:
+    return Plugin(name=name, instance=BUILT_IN[name](), built_in=True)
+
+
+def _build_one(name: str, given: object, search: Search) -> Plugin | None:
     if not isinstance(given, Mapping):
-        return Plugin(name=name, instance=given, built_in=built_in)
+        return Plugin(name=name, instance=_finished(name, given), built_in=name in BUILT_IN)
     table = dict(cast("Mapping[str, object]", given))
     enabled = table.pop("enabled", True)
     if not isinstance(enabled, bool):
-        raise _Wrong(Complaint((name, "enabled"), "expected true or false"))
+        raise _Wrong(Complaint((name, "enabled"), f"expected true or false, got {described(enabled)}"))
     if not enabled:
         return None
     used = table.pop("use", name)
     if not isinstance(used, str):
-        raise _Wrong(Complaint((name, "use"), "expected the name of an installed plugin"))
-    cls, distribution = _find(name, used, has_use="use" in given)
-    instance, complaints = structure(table, cast("type[object]", cls))
+        raise _Wrong(Complaint((name, "use"), f"expected the name of an installed plugin, got {described(used)}"))
+    place = (name, "use") if "use" in given else (name,)
+    cls, distribution = _find(used, search, place, table)
+    try:
+        instance, complaints = structure(table, cls, beside=("enabled", "use"))
+    except Exception as error:
+        message = f"{distribution or cls.__qualname__} is broken: its settings cannot be read: {typed_words(error)}"
+        raise _Wrong(Complaint(place, message)) from error
     if complaints:
         raise _Wrong(*(Complaint((name, *one.path), one.message) for one in complaints))
     if "name" in {a.name for a in fields(cls) if not a.init}:
         cast("Any", instance).name = name
-    return Plugin(name=name, instance=instance, built_in=built_in, distribution=distribution)
+    return Plugin(name=name, instance=instance, built_in=name in BUILT_IN, distribution=distribution)
 
 
-def _find(name: str, used: str, *, has_use: bool) -> tuple[type, str | None]:
+def _finished(name: str, given: object) -> object:
+    """A plugin object that was made in code."""
+    if isinstance(given, type):
+        message = f"expected an object, got the class {given.__name__}; write {given.__name__}(...)"
+        raise _Wrong(Complaint((name,), message))
+    if is_plain(given):
+        message = f"expected a table of settings, which may be empty, got {described(given)}"
+        raise _Wrong(Complaint((name,), message))
+    return given
+
+
+def _find(used: str, search: Search, place: KeyPath, table: Mapping[str, object]) -> tuple[type[object], str | None]:
     """The class of the plugin `used`, and the distribution that it came from."""
-    place = (name, "use") if has_use else (name,)
-    if used in BUILT_IN:
+    offers = search().get(used, [])
+    if used in BUILT_IN and not offers:
         return BUILT_IN[used], None
-    found = installed()
-    entries = found.get(used, [])
-    if not entries:
-        known = [*found, *BUILT_IN]
-        remedy = f"install it (pip install pointsman-{used.replace('_', '-')}), or remove the table"
-        raise _Wrong(Complaint(place, f'no installed plugin is called "{used}"; {suggest(used, known)} Else {remedy}'))
-    if len(entries) > 1:
-        both = " and ".join(_distribution(entry) for entry in entries)
-        raise _Wrong(Complaint(place, f'{both} both offer "{used}"; uninstall one of them'))
-    (entry,) = entries
-    origin = _distribution(entry)
+    if not offers:
+        raise _Wrong(_not_found(used, search, place, table))
+    if len(offers) > 1 or used in BUILT_IN:
+        all_of_them = [*(["pointsman itself"] if used in BUILT_IN else []), *map(_distribution, offers)]
+        message = f'{" and ".join(all_of_them)} offer the same plugin "{used}"; uninstall all but one'
+        raise _Wrong(Complaint(place, message))
+    return _loaded(offers[0], place), _distribution(offers[0])
+
+
+def _not_found(used: str, search: Search, place: KeyPath, table: Mapping[str, object]) -> Complaint:
+    for key in table:
+        if split := unquoted((used, key), table[key], ("use",)):
+            return split
+    known = [*search(), *BUILT_IN]
+    if nearest(used, known):
+        remedy = suggest(used, known)
+    else:
+        by_convention = f"pointsman-{used.replace('_', '-')}"
+        remedy = f"install what offers it, by convention {by_convention}, or remove the table; {suggest(used, known)}"
+    return Complaint(place, f'no plugin "{used}" is installed; {remedy}')
+
+
+def _loaded(entry: "EntryPoint", place: KeyPath) -> type[object]:
+    """The class that an entry point names; its code runs here for the first time."""
+    fault = f"{_distribution(entry)} is broken: {entry.value}"
     try:
         cls = entry.load()
-    except Exception as error:
-        cause = f"{type(error).__name__}: {error}"
-        raise _Wrong(
-            Complaint(place, f"{origin} is broken: loading {entry.value} raised {cause}; reinstall or upgrade it")
-        ) from error
+    except (Exception, SystemExit) as error:
+        message = f"{fault} cannot be imported: {typed_words(error)}; reinstall or upgrade it"
+        raise _Wrong(Complaint(place, message)) from error
     if not isinstance(cls, type) or not has(cls):
-        raise _Wrong(Complaint(place, f"{origin} is broken: {entry.value} is not an attrs class"))
-    return cls, origin
+        raise _Wrong(Complaint(place, f"{fault} is not an attrs class; its author can say @define(eq=False)"))
+    return cls
 
 
 def _distribution(entry: "EntryPoint") -> str:
@@ -140,21 +176,3 @@ def _distribution(entry: "EntryPoint") -> str:
 def _origin(plugin: Plugin) -> str:
     cls = type(plugin.instance)
     return f"{cls.__module__}.{cls.__qualname__}" + (f" ({plugin.distribution})" if plugin.distribution else "")
-
-
-def _explained(error: PluginValidationError) -> Iterator[str]:
-    """Says pluggy's refusal in the plugin author's terms."""
-    text = str(error)
-    if "unknown hook" in text:
-        hook = text.split("unknown hook ", 1)[1].split("'")[1]
-        yield f"@hookimpl {hook} is no hook; {suggest(hook, spec_names())}"
-    elif "Argument(s)" in text:
-        names = text[text.index("{") + 1 : text.index("}")].replace("'", "")
-        definition = text.split("impl definition: ", 1)[1].split("(", 1)[0]
-        yield f"{definition} takes {names}, which its hook does not have; {_signature(definition)}"
-    else:
-        yield text.splitlines()[0]
-
-
-def _signature(hook: str) -> str:
-    return f"its arguments are: {', '.join(spec_names()[hook])}"

@@ -1,13 +1,18 @@
 """The synchronous face's way in: one event loop in one daemon thread, started by the first call."""
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
+from .asking import raised
 from .errors import RouterClosed
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -20,14 +25,23 @@ class _Thread:
 
     def __init__(self) -> None:
         self._ready = threading.Event()
+        self._error: BaseException | None = None
         self.loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         self.thread = threading.Thread(target=self._main, name="pointsman-loop", daemon=True)
         self.thread.start()
         self._ready.wait()
+        if self._error is not None:
+            raise self._error
 
     def _main(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - whatever ends a loop
+            if self._ready.is_set():
+                logger.error("the event loop of the synchronous face ended: %s", raised(error))  # noqa: TRY400 - a traceback quotes
+            self._error = error
+            self._ready.set()
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -35,11 +49,13 @@ class _Thread:
         self._ready.set()
         await self._stop.wait()
 
-    def stop(self, timeout: float) -> None:
-        if self.thread.is_alive():
+    def stop(self) -> None:
+        with suppress(RuntimeError):  # it has ended by itself
             self.loop.call_soon_threadsafe(self._stop.set)
-            if self.thread is not threading.current_thread():
-                self.thread.join(timeout)
+
+    def join(self, timeout: float) -> None:
+        if self.thread is not threading.current_thread():
+            self.thread.join(timeout)
 
 
 class _Process:
@@ -67,7 +83,14 @@ class Portal:
             finally:
                 ended.set()
 
-        future: Future[T] = asyncio.run_coroutine_threadsafe(until_ended(), self._loop())
+        here = self._here()
+        with here.lock:
+            # Under the lock, so that nothing comes into the loop after its end was asked for.
+            if self._closed:
+                raise RouterClosed("the router is closed; build a new one")
+            if here.thread is None or not here.thread.thread.is_alive():
+                here.thread = _Thread()
+            future: Future[T] = asyncio.run_coroutine_threadsafe(until_ended(), here.thread.loop)
         try:
             return future.result()
         except CancelledError:
@@ -82,21 +105,16 @@ class Portal:
 
     def close(self, timeout: float) -> None:
         """Stops the thread; requests in flight are cancelled."""
-        self._closed = True
-        here = self._by_process.get(os.getpid())
-        if here is not None and here.thread is not None:
-            here.thread.stop(timeout)
+        here = self._here()
+        with here.lock:
+            self._closed = True
+            thread = here.thread
+            if thread is not None:
+                thread.stop()
+        if thread is not None:
+            thread.join(timeout)
 
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        if self._closed:
-            raise RouterClosed("the router is closed; build a new one")
+    def _here(self) -> _Process:
         # The process is looked at before any lock is: a lock may have been held when the process forked.
         pid = os.getpid()
-        here = self._by_process.get(pid)
-        if here is None:
-            here = self._by_process.setdefault(pid, _Process())
-        if here.thread is None:
-            with here.lock:
-                if here.thread is None:
-                    here.thread = _Thread()
-        return here.thread.loop
+        return self._by_process.get(pid) or self._by_process.setdefault(pid, _Process())

@@ -1,6 +1,8 @@
 """`pointsman ask`: one request against real backends."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 import click
@@ -25,9 +27,11 @@ def run(
     as_json: bool,
 ) -> None:
     """Prints the answer on stdout, and on stderr how it came about."""
-    with reported(), Router.from_toml(config) as router:
+    with reported():
         try:
-            reply = router.complete(messages, task=task, unit=unit, model=model, deadline=deadline, **parameters)
+            # A sink of the configuration may print too, and on stdout it would print into the answer.
+            with redirect_stdout(sys.stderr), Router.from_toml(config) as router:
+                reply = router.complete(messages, task=task, unit=unit, model=model, deadline=deadline, **parameters)
         except RouteError as error:
             if as_json:
                 print_json({"error": type(error).__name__, "message": str(error), "decision": error.decision})

@@ -1,6 +1,7 @@
 """How every command speaks: data on stdout, words for people on stderr, one exit status for each ending."""
 
 import json
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, cast
@@ -37,8 +38,9 @@ def wrong_use(message: str) -> NoReturn:
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout."""
-    click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
+    """One JSON document on stdout, escaped where that cannot take every character."""
+    escaped = not sys.stdout.encoding.lower().startswith("utf")
+    click.echo(json.dumps(plain(value), ensure_ascii=escaped, indent=2))
 
 
 def plain(value: object) -> Any:

@@ -22,7 +22,12 @@ from ..verdicts import Selection
 BUCKETS = 100_000
 """One bucket is 0.001 per cent."""
 
-VERSION = b"v1"
+
+def _sized(part: bytes) -> bytes:
+    return len(part).to_bytes(4, "big") + part
+
+
+VERSION = _sized(b"v1")
 
 
 def bucket_of(unit: str | int, salt: str) -> int:
@@ -32,12 +37,10 @@ def bucket_of(unit: str | int, salt: str) -> int:
     four big-endian bytes and its UTF-8, scaled down to the number of buckets. An integer counts as its
     decimal text. Test vectors: `docs/rollout-vectors.json`.
     """
-    digest = sha256(_sized(VERSION) + _sized(salt.encode()) + _sized(str(unit).encode())).digest()
+    # A text that JSON cut inside a character is no UTF-8; it has a bucket all the same.
+    text = str(unit).encode("utf-8", "surrogatepass")
+    digest = sha256(VERSION + _sized(salt.encode()) + _sized(text)).digest()
     return int.from_bytes(digest[:8], "big") * BUCKETS >> 64
-
-
-def _sized(part: bytes) -> bytes:
-    return len(part).to_bytes(4, "big") + part
 
 
 def bucket_modulo100(unit: str | int) -> int:

@@ -3,8 +3,8 @@
 from attrs import define
 
 from ..chat import Request
+from ..complaints import suggest
 from ..context import DecisionContext
-from ..convert import suggest
 from ..errors import BadRequest
 from ..hookspecs import ModelSelection, hookimpl
 from ..targets import Target

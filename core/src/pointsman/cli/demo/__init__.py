@@ -18,8 +18,8 @@ from .standins import OpenRouterStandIn, ProxyStandIn, strike
 from .watcher import Watcher
 from .workload import jobs
 
-DEADLINE = 10.0
-"""Seconds for one call of the demo, so that a hanging proxy is seen through in the time of a show."""
+DEADLINE = 3.0
+"""Seconds for one call of the demo at pace 1, so that a hanging proxy is seen through in the time of a show."""
 
 
 def run(*, share: float, proxy: str, pace: float, as_json: bool) -> None:
@@ -38,7 +38,7 @@ def run(*, share: float, proxy: str, pace: float, as_json: bool) -> None:
         ScriptedServer(openrouter.direct) as openrouter_server,
         ScriptedServer(stand_in.answer) as proxy_server,
         reported(),
-        Router(configuration(proxy_server.url, openrouter_server.url, share, watcher)) as router,
+        Router(configuration(proxy_server.url, openrouter_server.url, share, pace, watcher)) as router,
     ):
         show.opening(share, proxy)
         results: list[Completion | RouteError] = []
@@ -62,11 +62,11 @@ def run(*, share: float, proxy: str, pace: float, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def configuration(proxy_url: str, openrouter_url: str, share: float, watcher: Watcher) -> dict[str, Any]:
+def configuration(proxy_url: str, openrouter_url: str, share: float, pace: float, watcher: Watcher) -> dict[str, Any]:
     """The Friday configuration, pointed at the stand-ins and with the demo's own sink in place of stdout's."""
     table: dict[str, Any] = tomllib.loads(files(__name__).joinpath("friday.toml").read_text(encoding="utf-8"))
     key = Secret("sk-demo", "the demo's own")
-    table["router"]["deadline"] = DEADLINE
+    table["router"]["deadline"] = DEADLINE * max(pace, 1.0)
     table["plugins"] = {
         "litellm_backend": {"base_url": proxy_url, "api_key": key},
         "openrouter_direct": {"base_url": f"{openrouter_url}/api/v1", "api_key": key},
