@@ -123,7 +123,7 @@ def chains(
             complaints.append(Complaint(("order", hook), f"{reason}; {suggest(hook, ORDERED)}"))
 
     def chain(hook: str) -> tuple[Step[Any], ...]:
-        steps, wrong = _ordered(hook, _implementations(manager, hook), built_in, order.get(hook), failed)
+        steps, wrong = _ordered(hook, _implementations(manager, hook), built_in, order.get(hook, ()), failed)
         complaints.extend(wrong)
         return steps
 
@@ -188,20 +188,19 @@ def _ordered(
     hook: str,
     steps: list[Step[Any]],
     built_in: frozenset[str],
-    wanted: tuple[str, ...] | None,
+    wanted: tuple[str, ...],
     failed: AbstractSet[str],
 ) -> tuple[tuple[Step[Any], ...], list[Complaint]]:
-    """The configuration's order, or else the default: where users' plugins prevail over the built-in ones.
+    """The configuration's order, the plugins that it leaves out after the others in the default order.
 
-    In a pipeline the last step prevails, so built-ins come first there; where the first answer
-    wins they come last.
+    By default users' plugins prevail over the built-in ones. In a pipeline the last step prevails, so
+    built-ins come first there; where the first answer wins they come last.
     """
-    if wanted is None:
-        rank = {"tryfirst": 0, "default": 1, "trylast": 2}
-        built_in_first = CALLING[hook] == "pipeline"
-        by_default = sorted(steps, key=lambda step: (step.plugin in built_in) != built_in_first)
-        return tuple(sorted(by_default, key=lambda step: rank[step.placed_by])), []
-    by_name = {step.plugin: step for step in steps}
+    rank = {"tryfirst": 0, "default": 1, "trylast": 2}
+    built_in_first = CALLING[hook] == "pipeline"
+    by_default = sorted(steps, key=lambda step: (step.plugin in built_in) != built_in_first)
+    by_default.sort(key=lambda step: rank[step.placed_by])
+    by_name = {step.plugin: step for step in by_default}
     complaints: list[Complaint] = []
     for place, name in enumerate(wanted):
         if name in wanted[:place]:
@@ -209,13 +208,5 @@ def _ordered(
         elif name not in by_name and name not in failed:
             message = f'no active plugin "{name}" has this hook; {suggest(name, by_name)}'
             complaints.append(Complaint(("order", hook, place), message))
-    if not complaints:  # what is missing may be what was misspelt
-        complaints = [
-            Complaint(
-                ("order", hook), f'"{name}" has this hook too; add it, or set enabled = false in [plugins.{name}]'
-            )
-            for name in by_name
-            if name not in wanted
-        ]
-    known = [by_name[name] for name in wanted if name in by_name]
-    return tuple(Step(step.plugin, step.call, "order") for step in known), complaints
+    listed = [Step(name, by_name.pop(name).call, "order") for name in wanted if name in by_name]
+    return (*listed, *by_name.values()), complaints
