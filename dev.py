@@ -197,6 +197,8 @@ LINT: dict[str, list[str]] = {
     "pyright": ["pyright"],
 }
 
+PYTEST = ["pytest", "--numprocesses=auto", "--dist=loadgroup"]
+
 
 def check(env: Environment, checks: dict[str, list[str]]) -> int:
     """Run every check, whatever the others say, then print a line for each; 1 if any failed."""
@@ -218,7 +220,7 @@ def main(arguments: Sequence[str]) -> int:
     if verb == "demo":
         return run(provide(tools=False, litellm=False), ["pointsman", "demo", *rest])
     if verb == "test":
-        return check(provide(tools=True, litellm=True), LINT | {"pytest": ["pytest", *rest]})
+        return check(provide(tools=True, litellm=True), LINT | {"pytest": [*PYTEST, *rest]})
     if verb == "lint" and not rest:
         return check(provide(tools=True, litellm=False), LINT)
     if verb == "run" and rest:

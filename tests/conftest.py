@@ -16,8 +16,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     skip = not is_installed() and "POINTSMAN_REQUIRE_LITELLM" not in os.environ
     for item in items:
         if item.get_closest_marker("litellm"):
-            # The first of them waits for the proxy to start.
+            # The first of them waits for the proxy to start; all of them share it, so they run in one process.
             item.add_marker(pytest.mark.timeout(120))
+            item.add_marker(pytest.mark.xdist_group("litellm"))
             if skip:
                 item.add_marker(
                     pytest.mark.skip(reason="no LiteLLM in .venv-litellm; `python3 dev.py test` installs it")
