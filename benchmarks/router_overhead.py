@@ -3,8 +3,9 @@
     python benchmarks/router_overhead.py [--limit 30]
 
 A backend that answers at once, a rollout, and one sink that is told everything: what is left is what
-the router itself does, on one core where the system lets us choose it. Beside it, in the same run and in turn, one pluggy hook call with three
-implementations. Prints both and their ratio; with --limit, exits with 1 when the ratio is above it.
+the router itself does, on one core where the system lets us choose it. Beside it, in the same run and
+in turn, one pluggy hook call with three implementations. Prints both and their ratio; with --limit,
+exits with 1 when the ratio is above it.
 """
 
 import argparse

@@ -9,7 +9,7 @@ import pytest
 
 from pointsman.testing import ScriptedServer
 from tests.support.litellm_proxy import LiteLLMProxy, is_installed
-from tests.support.reference import LITELLM_MODELS
+from tests.support.reference import LITELLM_MODELS, PINGING
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,7 +37,7 @@ def shared_litellm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiteLLM
     """One proxy for the whole run, because it takes seconds to start. Tests use `litellm`."""
     with (
         ScriptedServer() as upstream,
-        LiteLLMProxy(LITELLM_MODELS, upstream, tmp_path_factory.mktemp("litellm")) as proxy,
+        LiteLLMProxy(LITELLM_MODELS, upstream, tmp_path_factory.mktemp("litellm"), keepalive={PINGING: 0.1}) as proxy,
     ):
         yield proxy
 

@@ -1,18 +1,19 @@
 """Computes `docs/rollout-vectors.json` from the published definition, without the code that it is a check of.
 
-    python tests/core/rollout_vectors.py > docs/rollout-vectors.json
-
-A unit's bucket is a whole number from 0 to 99,999, in thousandths of a per cent. `sha256`: over the
-bytes of "v1", the salt and the unit, each preceded by its length in four big-endian bytes, strings in
-UTF-8, integers as decimal text; the first eight bytes of the digest as a big-endian number,
-times 100,000, divided by 2^64, rounded down. `modulo100`: the unit as an integer, modulo 100 (never
-negative), times 1,000; the salt plays no part.
+python tests/core/rollout_vectors.py > docs/rollout-vectors.json
 """
 
 import hashlib
 import json
 import struct
 
+DEFINITION = (
+    "A unit's bucket is a whole number from 0 to 99,999, in thousandths of a per cent. `sha256`: SHA-256 over the "
+    'bytes of "v1", the salt and the unit, each preceded by its length in four big-endian bytes, strings in UTF-8, '
+    "integers as decimal text; the first eight bytes of the digest as a big-endian number, times 100,000, divided by "
+    "2^64, rounded down. `modulo100`: the unit as an integer, modulo 100 (never negative), times 1,000; the salt plays "
+    "no part, and null stands for a unit that is refused because it is no integer."
+)
 SALTS = ("", "litellm-2025-11", "æøå", "v1")
 UNITS = (
     *(0, 1, 9, 10, 42, 99, 100, 12345678901234567890, -1, -142),
@@ -37,7 +38,7 @@ def modulo100_bucket(unit: str | int) -> int | None:
 
 def vectors() -> dict[str, object]:
     return {
-        "about": __doc__.split("\n\n", 2)[2].replace("\n", " ").strip(),
+        "about": DEFINITION,
         "sha256": [
             {"salt": salt, "unit": unit, "bucket": sha256_bucket(salt, unit)} for salt in SALTS for unit in UNITS
         ],

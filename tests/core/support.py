@@ -5,12 +5,11 @@ loaded through a real configuration.
 """
 
 import asyncio
-import itertools
 import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from attrs import define, field
 
 from pointsman.chat import Completion, Request, Usage
 from pointsman.context import DecisionContext
-from pointsman.decision import Decision
+from pointsman.decision import AttemptRecord, Decision
 from pointsman.errors import AttemptFailed, Failure, RouteError
 from pointsman.events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
 from pointsman.hookspecs import BackendInvocation, FallbackDecision, Gate, MetricEmission, ModelSelection, hookimpl
@@ -70,7 +69,8 @@ def table(
 class Scripted(BackendInvocation):
     """Answers each attempt as its script says, and with "fine" when that is at its end."""
 
-    script: Iterable[Completion | Failure | BaseException | Callable[..., Awaitable[Any]]] = ()
+    script: Iterable[Any] = ()
+    """Each a `Completion`, a `Failure`, an exception to raise, or a coroutine function to call."""
     calls: list[tuple[Target, Request, Any]] = field(factory=list[Any])
     _steps: Any = None
 
@@ -78,14 +78,12 @@ class Scripted(BackendInvocation):
     async def complete(self, target, request, ctx):
         self.calls.append((target, request, ctx))
         self._steps = self._steps or iter(self.script)
-        step = next(self._steps, None)
+        step = next(self._steps, answer())
         if isinstance(step, Failure):
             raise AttemptFailed(step)
         if isinstance(step, BaseException):
             raise step
-        if callable(step):
-            return await step(target, request, ctx)
-        return answer() if step is None else step
+        return step if isinstance(step, Completion) else await step(target, request, ctx)
 
 
 @define(eq=False)
@@ -157,7 +155,7 @@ async def for_ever(*_: object) -> None:
 
 async def swallowing_cancellation(*_: object) -> Completion:
     """Ends when it likes: later than any promise that it tries to break."""
-    ends = asyncio.get_running_loop().time() + 0.3
+    ends = asyncio.get_running_loop().time() + 0.2
     while (left := ends - asyncio.get_running_loop().time()) > 0:
         try:
             await asyncio.sleep(left)
@@ -176,8 +174,7 @@ def story(events: Iterable[Event]) -> list[Event]:
     first, *attempts, last = events
     assert isinstance(first, RequestStarted)
     assert isinstance(last, RequestFinished)
-    assert len(attempts) % 2 == 0
-    pairs = list(itertools.batched(attempts, 2)) if sys.version_info >= (3, 12) else [*zip(*[iter(attempts)] * 2)]
+    pairs = list(zip(attempts[::2], attempts[1::2], strict=True))
     for number, (started, finished) in enumerate(pairs, start=1):
         assert isinstance(started, AttemptStarted)
         assert isinstance(finished, AttemptFinished)
@@ -185,9 +182,34 @@ def story(events: Iterable[Event]) -> list[Event]:
         assert started.target == finished.target
     decision = last.decision
     assert [attempt.number for attempt in decision.attempts] == list(range(1, len(pairs) + 1))
-    assert [attempt.outcome for attempt in decision.attempts] == [pair[1].outcome for pair in pairs]
+    assert [attempt.outcome for attempt in decision.attempts] == outcomes(attempts)
     assert last.outcome == decision.outcome
     return events
+
+
+def ending(events: Iterable[Event]) -> RequestFinished:
+    """The last event of one request, after the same check."""
+    last = story(events)[-1]
+    assert isinstance(last, RequestFinished)
+    return last
+
+
+def outcomes(events: Iterable[Event]) -> list[str]:
+    """How every attempt and then the request ended."""
+    return [event.outcome for event in events if isinstance(event, AttemptFinished | RequestFinished)]
+
+
+def decided(end: Completion | BaseException | None) -> Decision:
+    """The decision of an answer or an error, which has to be there."""
+    assert isinstance(end, Completion | RouteError)
+    assert end.decision is not None
+    return end.decision
+
+
+def failed(attempt: AttemptRecord) -> Failure:
+    """Why an attempt failed, which it has to have."""
+    assert attempt.failure is not None
+    return attempt.failure
 
 
 def stories(events: Iterable[Event]) -> dict[str, list[Event]]:
@@ -226,26 +248,29 @@ class Run:
 
     @property
     def decision(self) -> Decision:
-        if self.answer is not None:
-            assert self.answer.decision is not None
-            return self.answer.decision
-        assert isinstance(self.error, RouteError)
-        assert self.error.decision is not None
-        return self.error.decision
+        return decided(self.answer or self.error)
 
 
 def chat(**known: Any) -> Request:
     return Request(**{"messages": ({"role": "user", "content": "hello"},), "task": "chat"} | known)
 
 
-def recorder(snapshot: Snapshot, request: Request, clock: Clock, emit: Any = None, seed: int = 7) -> Recorder:
+def recorder(
+    snapshot: Snapshot,
+    request: Request,
+    clock: Clock,
+    emit: Any = None,
+    *,
+    seed: int = 7,
+    wall_clock: Callable[[], float] = lambda: 1.7e9,
+) -> Recorder:
     return Recorder(
         request_id="r1",
         request=request,
         ctx=DecisionContext(snapshot, seed, clock),
         emit=emit,
         context=copy_context(),
-        wall_clock=lambda: 1.7e9,
+        wall_clock=wall_clock,
     )
 
 
@@ -256,12 +281,13 @@ def drive(
     request: Request | None = None,
     deadline: float = 60.0,
     most_steps: int = 10_000,
+    **known: Any,
 ) -> Run:
     """Carries a plan out on a virtual clock.
 
     `play` says what comes of each attempt: a `Completion`, a `Failure` or an `Outcome`, or that with the
     seconds it takes in a pair; `TimedOut` takes the attempt's whole limit. A list is played in order, then
-    every attempt is answered.
+    every attempt is answered. What is `known` goes to the recorder.
     """
     snapshot = config if isinstance(config, Snapshot) else from_config(config)
     clock = Clock()
@@ -270,7 +296,7 @@ def drive(
     if not callable(play):
         outcomes = iter(play)
         play = lambda _: next(outcomes, answer())  # noqa: E731 - it is a default
-    steps = plan(recorder(snapshot, request or chat(), clock, run.events.append), deadline)
+    steps = plan(recorder(snapshot, request or chat(), clock, run.events.append, **known), deadline)
     try:
         step = next(steps)
         for _ in range(most_steps):

@@ -4,7 +4,9 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextvars import copy_context
+from typing import Any
 
 import pytest
 from attrs import define, field
@@ -16,15 +18,15 @@ from pointsman.delivery import Delivery
 from pointsman.events import RequestFinished, RequestStarted
 from pointsman.hookspecs import MetricEmission, hookimpl
 from pointsman.loading import from_config
-from tests.core.support import Collecting, Scripted, answer, failure, stories, table
+from tests.core.support import Collecting, Scripted, answer, ending, failure, stories, table
 
 
 @define(eq=False)
 class Rogue(MetricEmission):
     """Does something else with each event, and remembers its life."""
 
-    do: object = lambda event: None
-    at_start: object = lambda: None
+    do: Callable[[Any], object] = lambda event: None
+    at_start: Callable[[], object] = lambda: None
     life: list[str] = field(factory=list[str])
     threads: set[int] = field(factory=set[int])
 
@@ -83,7 +85,11 @@ def mutate(event):
     """Tries everything that Python has for changing an object by its name."""
     targets = [event, event.labels]
     if isinstance(event, RequestFinished):
-        targets += [event.decision, *event.decision.attempts, *(a.failure for a in event.decision.attempts if a.failure)]
+        targets += [
+            event.decision,
+            *event.decision.attempts,
+            *(a.failure for a in event.decision.attempts if a.failure),
+        ]
     refused = 0
     for target in targets:
         for change in (
@@ -134,9 +140,8 @@ def test_a_sink_that_misbehaves_changes_no_answer_and_costs_no_other_sink_anythi
     assert bare(reply) == expected
     assert reply.decision is not None
     assert reply.decision.outcome == "answered"
-    ((_, events),) = stories(collecting.events).items()
-    assert events[-1].decision is reply.decision
-    assert {event.labels["label"] for event in events} == {"mine"}
+    assert ending(collecting.events).decision is reply.decision
+    assert {event.labels["label"] for event in collecting.events} == {"mine"}
     assert rogue.life == ["start", *["emit"] * 6, "flush", "flush", "close"]
     assert reports["collecting"].delivered == 6
     if do is mutate:
@@ -384,7 +389,7 @@ def test_the_accounts_add_up_while_many_threads_put_events():
         for number in range(each):
             tell(event(number))
             (report,) = delivery.reports()
-            if not add_up(report) or report.emitted > threads * each:
+            if not add_up(report):
                 wrong.append(report)
 
     workers = [threading.Thread(target=put) for _ in range(threads)]

@@ -322,7 +322,9 @@ def test_a_policy_is_told_what_was_possible_tried_and_left():
         told.append((failure.kind, len(state.attempts), state.attempts_left, state.time_left, len(state.candidates)))
 
     run = drive(
-        config(plugins={"watching": Deciding(decide)}), [(3.0, failure("server")), (2.0, failure("connect"))], deadline=50
+        config(plugins={"watching": Deciding(decide)}),
+        [(3.0, failure("server")), (2.0, failure("connect"))],
+        deadline=50,
     )
     assert run.answer is not None
     assert told == [("server", 1, 3, 47.0, 4), ("connect", 2, 2, 45.0, 4)]

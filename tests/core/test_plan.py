@@ -2,12 +2,12 @@
 
 import asyncio
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pointsman.decision import Assignment
 from pointsman.errors import (
     AllTargetsFailed,
     BadRequest,
@@ -18,7 +18,7 @@ from pointsman.errors import (
 )
 from pointsman.events import AttemptFinished, RequestFinished
 from pointsman.loading import from_config
-from pointsman.plan import Attempt, Pause, TimedOut, plan
+from pointsman.plan import Attempt, Failed, Pause, TimedOut, plan
 from pointsman.targets import Target
 from pointsman.verdicts import Next, Permit, Selection, SkipTarget, Stop, WaitUntil
 from tests.core.support import (
@@ -30,6 +30,7 @@ from tests.core.support import (
     answer,
     chat,
     drive,
+    failed,
     failure,
     recorder,
     story,
@@ -62,7 +63,9 @@ def test_what_the_budget_does_not_allow_has_no_reserve():
 def test_with_less_time_than_the_reserves_everyone_gets_the_same():
     run = drive(config(router={"reserve": 5}), [TimedOut()] * 3, deadline=8)
     assert [step.time_limit for step in run.attempts] == [2, 2]  # two timeouts put the only backend in doubt
-    run = drive(config(router={"reserve": 5}, plugins={"fallback": {"skip_backend_after": 9}}), [TimedOut()] * 3, deadline=8)
+    run = drive(
+        config(router={"reserve": 5}, plugins={"fallback": {"skip_backend_after": 9}}), [TimedOut()] * 3, deadline=8
+    )
     assert [step.time_limit for step in run.attempts] == [2, 2, 2, 2]
 
 
@@ -75,7 +78,7 @@ def test_a_timeout_counts_but_is_neutral_when_the_deadline_had_clipped_it():
     def effects(**router):
         made = config(router=router, plugins={"fallback": {"skip_backend_after": 9}})
         run = drive(made, lambda _: TimedOut(), deadline=20)
-        found = [attempt.failure for attempt in run.decision.attempts]
+        found = [failed(attempt) for attempt in run.decision.attempts]
         assert {one.kind for one in found} == {"timeout"}
         assert {one.delivery for one in found} == {"possibly_billed"}
         return [one.breaker for one in found]
@@ -115,8 +118,6 @@ def test_a_pause_that_lasted_too_long_leaves_no_time_for_an_attempt():
     waits = Deciding(lambda request, failure, state: Next(state.candidates[-1], after=5))
     steps = plan(recorder(from_config(config(plugins={"waits": waits})), chat(), clock), 10)
     assert isinstance(next(steps), Attempt)
-    from pointsman.plan import Failed
-
     assert steps.send(Failed(failure())) == Pause(5)
     clock.now += 11
     with pytest.raises(DeadlineExceeded):
@@ -171,10 +172,19 @@ def test_an_empty_selection_is_an_error_that_names_the_step():
     assert run.tried == []
 
 
+def test_a_configuration_without_a_target_says_what_to_add():
+    run = drive({})
+    assert isinstance(run.error, NoTarget)
+    assert "add [models]" in str(run.error)
+
+
 def test_an_unknown_task_or_model_is_refused_with_a_suggestion():
     unknown_task = drive(config(), request=chat(task="chatt"))
     unknown_model = drive(config(), request=chat(model="tree"))
-    for run, message in ((unknown_task, 'unknown task "chatt".*"chat"'), (unknown_model, 'unknown model "tree".*"three"')):
+    for run, message in (
+        (unknown_task, 'unknown task "chatt".*"chat"'),
+        (unknown_model, 'unknown model "tree".*"three"'),
+    ):
         assert isinstance(run.error, BadRequest)
         assert run.tried == []
         with pytest.raises(BadRequest, match=message):
@@ -241,7 +251,21 @@ def test_the_same_script_and_seed_give_the_same_decision():
     assert first.decision.seed == 7
 
 
+def test_a_wall_clock_that_is_set_back_changes_nothing_but_the_times_of_events():
+    script = [(1.0, failure("not_found")), (2.0, answer())]
+    back = iter([7200.0, 7201.0, 3600.0, 3601.0, 10.0, 11.0])
+    steady, jumping = drive(config(), script), drive(config(), script, wall_clock=lambda: next(back))
+    assert jumping.decision == steady.decision
+    assert [event.time for event in jumping.events][2:4] == [3600.0, 3601.0]
+    assert jumping.took == steady.took == 3.0
+
+
 # Plugins that misbehave
+
+
+ROGUE: Any = "secret prompt"
+UNHASHABLE: Any = [ROGUE]
+"""Of whatever type a plugin says they are."""
 
 
 class Unrelated:
@@ -277,26 +301,26 @@ HOOKS = {
     "select_model": (
         Selecting,
         {
-            "returns targets that are none": lambda *_: Selection(("secret prompt", 1), why="why not"),
-            "assigns what is no assignment": lambda _, targets, ctx: Selection(targets, why="x", assignment="secret prompt"),
+            "returns targets that are none": lambda *_: Selection((ROGUE, ROGUE), why="why not"),
+            "assigns what is no assignment": lambda _, targets, ctx: Selection(targets, why="x", assignment=ROGUE),
         },
     ),
     "decide_fallback": (
         Deciding,
         {
             "names a stranger": returning(Next(STRANGER)),
-            "names no target": returning(Next("secret prompt")),
-            "names what cannot be hashed": returning(Next(["secret prompt"])),
-            "waits for text": lambda _, failure, state: Next(state.candidates[-1], after="secret prompt"),
+            "names no target": returning(Next(ROGUE)),
+            "names what cannot be hashed": returning(Next(UNHASHABLE)),
+            "waits for text": lambda _, failure, state: Next(state.candidates[-1], after=ROGUE),
             "waits for NaN": lambda _, failure, state: Next(state.candidates[-1], after=math.nan),
         },
     ),
     "admit": (
         Gatekeeper,
         {
-            "waits for text": lambda *_: WaitUntil("secret prompt", why="busy"),
+            "waits for text": lambda *_: WaitUntil(ROGUE, why="busy"),
             "waits for NaN": lambda *_: WaitUntil(math.nan, why="busy"),
-            "skips with text for a time": lambda *_: SkipTarget("busy", retry_after="secret prompt"),
+            "skips with text for a time": lambda *_: SkipTarget("busy", retry_after=ROGUE),
         },
     ),
 }
@@ -401,9 +425,13 @@ scripts = st.lists(verdicts, min_size=1, max_size=6)
 
 
 @given(
-    select=scripts, decide=scripts, admit=scripts, came=st.lists(outcomes, min_size=1, max_size=6), budget=st.integers(1, 6)
+    select=scripts,
+    decide=scripts,
+    admit=scripts,
+    came=st.lists(outcomes, min_size=1, max_size=6),
+    budget=st.integers(1, 6),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_every_request_ends_within_its_budgets_whatever_the_plugins_do(select, decide, admit, came, budget):
     gates = [Gatekeeper(behaving(admit, kind=an_admission)), Gatekeeper()]
     made = config(

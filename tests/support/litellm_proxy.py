@@ -39,7 +39,8 @@ def is_installed() -> bool:
 class LiteLLMProxy:
     """A running proxy. `models` maps what clients ask for to what LiteLLM calls upstream.
 
-    Use it as a context manager, or call `kill()` to have it die in the middle of a test.
+    Streams of the models that `keepalive` names open at once and carry a ping every so many seconds. Use it as a
+    context manager, or call `kill()` to have it die in the middle of a test.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class LiteLLMProxy:
         disable_cooldowns: bool = True,
         fallbacks: Mapping[str, Sequence[str]] | None = None,
         router_settings: Mapping[str, Any] | None = None,
+        keepalive: Mapping[str, float] | None = None,
     ) -> None:
         self.upstream = upstream
         self.folder = folder
@@ -63,7 +65,12 @@ class LiteLLMProxy:
             "model_list": [
                 {
                     "model_name": alias,
-                    "litellm_params": {"model": model, "api_base": api_base, "api_key": self.upstream_key},
+                    "litellm_params": {
+                        "model": model,
+                        "api_base": api_base,
+                        "api_key": self.upstream_key,
+                        "keepalive_seconds": (keepalive or {}).get(alias, 0),
+                    },
                 }
                 for alias, model in models.items()
             ],

@@ -14,4 +14,7 @@ SLUGS = (
     "meta-llama/llama-3.1-70b-instruct",
 )
 
+PINGING = "openrouter/moonshotai/kimi-k2:free"
+"""The model whose streams the proxy of all tests keeps alive with pings."""
+
 LITELLM_MODELS = {f"openrouter/{slug}": f"openrouter/{slug}" for slug in SLUGS}

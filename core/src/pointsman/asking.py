@@ -5,6 +5,7 @@ may raise a `RouteError` of its own to end the request.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any, TypeAlias, TypeVar
@@ -98,9 +99,9 @@ def settle(admission: Admission, outcome: AttemptOutcome | None, failure: Failur
             continue
         try:
             tell(permit, outcome, failure)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, sys.exit included
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
             logger.error("plugin %s: settle %s; its gate may now be wrong", plugin, raised(error))  # noqa: TRY400 - a traceback quotes
 
 
@@ -113,6 +114,11 @@ def raised(error: BaseException) -> str:
         return f"raised {type(error).__name__}"
     file = trace.tb_frame.f_code.co_filename.replace("\\", "/").rsplit("/", 1)[-1]
     return f"raised {type(error).__name__} at {file}:{trace.tb_lineno}"
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether somebody pressed Ctrl-C. Only the main thread hears it; elsewhere a plugin has raised it itself."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def _refusal(plugin: str, answer: SkipTarget | WaitUntil) -> Refusal:
@@ -133,9 +139,11 @@ def _is_number(value: object) -> bool:
 def _ask(step: Step[Callable[..., R | None]], hook: str, allowed: tuple[type, ...], *arguments: Any) -> R | None:
     try:
         answer = step.call(*arguments)
-    except (RouteError, KeyboardInterrupt):
+    except RouteError:
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, sys.exit included
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
         fault = raised(error)
     else:
         if answer is None or isinstance(answer, allowed):

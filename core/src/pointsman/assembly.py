@@ -49,29 +49,44 @@ class _GrowingCall:
     arguments: _Text = field(factory=_Text)
 
 
+@define(eq=False)
+class _GrowingBlock:
+    grows: str
+    """The field whose text comes in pieces."""
+    fields: dict[str, JSON] = field(factory=dict[str, JSON])
+    text: _Text = field(factory=_Text)
+
+    def add(self, piece: Mapping[str, JSON]) -> None:
+        for name, value in piece.items():
+            if name == self.grows and isinstance(value, str):
+                self.text.add(value)
+            elif value or name not in self.fields:
+                self.fields[name] = value
+
+
 class _ReasoningBlocks:
     """Reasoning to be sent back in a tool loop: pieces of one block become one again, or its signature is void."""
 
     def __init__(self) -> None:
-        self._others: list[JSON] = []
-        self._blocks: dict[tuple[str, str], tuple[dict[str, JSON], _Text]] = {}
+        self._blocks: list[JSON | _GrowingBlock] = []
+        self._growing: dict[tuple[str, str], _GrowingBlock] = {}
 
     def add(self, piece: JSON) -> None:
         kind = str(piece.get("type")) if isinstance(piece, Mapping) else ""
         if not isinstance(piece, Mapping) or kind not in _GROWING:
-            self._others.append(piece)
+            self._blocks.append(piece)
             return
-        block, text = self._blocks.setdefault((kind, str(piece.get("index"))), ({}, _Text()))
-        for name, value in piece.items():
-            if name == _GROWING[kind] and isinstance(value, str):
-                text.add(value)
-            elif value or name not in block:
-                block[name] = value
+        place = (kind, str(piece.get("index")))
+        if place not in self._growing:
+            self._growing[place] = _GrowingBlock(_GROWING[kind])
+            self._blocks.append(self._growing[place])
+        self._growing[place].add(piece)
 
     def whole(self) -> list[JSON]:
-        """Every block so far."""
-        grown = [block | {_GROWING[kind]: str(text)} for (kind, _), (block, text) in self._blocks.items()]
-        return [*grown, *self._others]
+        return [
+            block.fields | {block.grows: str(block.text)} if isinstance(block, _GrowingBlock) else block
+            for block in self._blocks
+        ]
 
 
 _GROWING = {"reasoning.text": "text", "reasoning.summary": "summary"}

@@ -4,7 +4,7 @@ Names follow OpenAI's chat completions where callers already know them, and
 OpenTelemetry's GenAI conventions for token counts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from json import loads
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -23,7 +23,27 @@ Message: TypeAlias = Mapping[str, JSON]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 """Why a model stopped. Any other word of a server is kept as it came."""
 
-NOTHING: Mapping[str, JSON] = MappingProxyType({})
+
+class _Nothing(Mapping[str, JSON]):
+    """Unlike a `MappingProxyType` it pickles, as every answer and every error does."""
+
+    def __getitem__(self, key: str) -> JSON:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+    def __reduce__(self) -> str:
+        return "NOTHING"
+
+
+NOTHING: Mapping[str, JSON] = _Nothing()
 """An empty mapping that nobody can fill."""
 
 

@@ -9,6 +9,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from time import monotonic
 
 from attrs import define, field, frozen
@@ -116,17 +117,22 @@ class Lane:
         return self.report()
 
     def report(self) -> SinkReport:
-        """What became of the events so far."""
-        words = sum(isinstance(item, _Flush | _Close) for item in tuple(self._waiting))
-        waiting = len(self._waiting) - words + self._in_hand
+        """What became of the events so far; one of them may just be on its way from one place to another."""
+        delivered, lost, dropped = self._delivered, self._lost, self._dropped
+        waiting = sum(not isinstance(item, _Flush | _Close) for item in self._copy()) + self._in_hand
         return SinkReport(
             sink=self._sink.name,
-            emitted=self._delivered + self._lost + self._dropped + waiting,
-            delivered=self._delivered,
-            lost=self._lost,
-            dropped=self._dropped,
+            emitted=delivered + lost + dropped + waiting,
+            delivered=delivered,
+            lost=lost,
+            dropped=dropped,
             waiting=waiting,
         )
+
+    def _copy(self) -> "tuple[Event | _Flush | _Close, ...]":
+        while True:
+            with suppress(RuntimeError):  # it changed while it was copied
+                return tuple(self._waiting)
 
     def _say(self, word: _Flush | _Close) -> None:
         self._waiting.append(word)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from .asking import raised
+from .asking import is_ctrl_c, raised
 from .chat import Completion
 from .context import AttemptContext
 from .errors import AttemptFailed, Failure
@@ -82,7 +82,9 @@ class Driver:
         """Resolves `outcome` with what came of a backend's work; an unforeseen exception is the plugin's own fault."""
         hook = "start_backend"
         try:
-            await self.loops.here().open(backend)
+            here = self.loops.here()
+            if backend not in here.ready:
+                await here.open(backend)
             hook = "complete"
             completion = await backend.complete(step.target, recorder.request, ctx)
         except AttemptFailed as error:
@@ -91,9 +93,9 @@ class Driver:
             if outcome.done():
                 raise
             resolve(outcome, plugin_failed(backend.name, hook, "cancelled itself"))
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, sys.exit included
+        except BaseException as error:  # whatever a plugin raises, sys.exit included
+            if isinstance(error, GeneratorExit) or is_ctrl_c(error):
+                raise
             resolve(outcome, plugin_failed(backend.name, hook, raised(error)))
         else:
             if isinstance(completion, Completion):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err

@@ -105,8 +105,9 @@ class FallbackDecision(Protocol):
         """Where to go after `failure`, or why to stop. *Asked.*
 
         Called after each failed attempt, and again when the target that it named was refused at
-        the gate. None passes the question on. The attempt budget and the deadline hold whatever
-        the verdict. Raising ends the request with `PluginError`.
+        the gate. When nothing is left to try at once, asked a last time about the targets that the
+        gate will open for, the first to open first. None passes the question on. The attempt budget
+        and the deadline hold whatever the verdict. Raising ends the request with `PluginError`.
         """
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Iterator
 from time import monotonic
 from weakref import WeakKeyDictionary
 
-from .asking import raised
+from .asking import is_ctrl_c, raised
 from .errors import AttemptFailed, Failure, RouterClosed
 from .hooks import Backend
 
@@ -26,6 +26,8 @@ class OpenBackends:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
+        self.ready: set[Backend] = set()
+        """Those that need no opening any more."""
         self._opened: dict[Backend, asyncio.Future[None]] = {}
         self._guard: AsyncGenerator[None, None] | None = None
         self._patience = CLOSE_TIMEOUT
@@ -33,20 +35,20 @@ class OpenBackends:
     async def open(self, backend: Backend) -> None:
         """Returns when the backend is open here; the first caller opens it, the others wait for that."""
         opening = self._opened.get(backend)
-        if opening is None:
+        if opening is None or (opening.done() and _failed(opening)):
             if backend.start is None and backend.close is None:
+                self.ready.add(backend)
                 return
             if self._guard is None:
                 self._guard = self._until_loop_ends()
                 await anext(self._guard)
             opening = self._opened[backend] = asyncio.ensure_future(_start(backend))
         if not opening.done():
-            # Shielded: a request that is cancelled does not take the backend away from the others.
+            # Waited for, not awaited: a request that is cancelled does not take the backend away from the others.
             await asyncio.wait((opening,))
-        if opening.cancelled() or opening.exception() is not None:
-            if self._opened.get(backend) is opening:
-                del self._opened[backend]  # the next attempt opens it anew
-            opening.result()
+        opening.result()
+        if self._opened.get(backend) is opening:  # not closed meanwhile
+            self.ready.add(backend)
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - what is late is left, not cancelled and awaited
         """Closes everything that is open here."""
@@ -64,6 +66,7 @@ class OpenBackends:
 
     async def _close_all(self) -> None:
         opened, self._opened = self._opened, {}
+        self.ready.clear()
         closing = [asyncio.ensure_future(_close(backend, opening)) for backend, opening in opened.items()]
         if closing:
             _, late = await asyncio.wait(closing, timeout=self._patience)
@@ -73,24 +76,32 @@ class OpenBackends:
 
 
 async def _start(backend: Backend) -> None:
-    """Starts a backend. Where it calls sys.exit, that ends neither the loop nor the program."""
+    """Starts a backend. Where it calls sys.exit or the like, that does not end the loop."""
     try:
         if backend.start is not None:
             await backend.start(backend.name)
-    except SystemExit as error:
+    except (SystemExit, KeyboardInterrupt) as error:
+        if is_ctrl_c(error):
+            raise
         what = f"plugin {backend.name}: start_backend {raised(error)}"
         raise AttemptFailed(Failure.of("plugin", what, code="start_backend", delivery="not_sent")) from None
+
+
+def _failed(opening: asyncio.Future[None]) -> bool:
+    return opening.cancelled() or opening.exception() is not None
 
 
 async def _close(backend: Backend, opening: asyncio.Future[None]) -> None:
     """Closes a backend that had started; one that is still starting is cancelled."""
     opening.cancel()
     await asyncio.wait((opening,))
-    if backend.close is None or opening.cancelled() or opening.exception() is not None:
+    if _failed(opening) or backend.close is None:
         return
     try:
         await backend.close()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+    except BaseException as error:  # whatever a plugin raises, sys.exit included
+        if isinstance(error, (asyncio.CancelledError, GeneratorExit)) or is_ctrl_c(error):
+            raise
         logger.error("plugin %s: close_backend %s", backend.name, raised(error))  # noqa: TRY400 - a traceback quotes
 
 

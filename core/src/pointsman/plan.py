@@ -132,7 +132,7 @@ def plan(recorder: Recorder, time_allowed: float) -> Plan:
         recorder.request_finished("abandoned", "the caller dropped the request")
         raise
     except BaseException as error:
-        recorder.request_finished("cancelled", f"the caller cancelled the request ({type(error).__name__})")
+        recorder.request_finished("cancelled", f"the request was cancelled ({type(error).__name__})")
         raise
     return completion.with_decision(recorder.request_finished("answered"))
 

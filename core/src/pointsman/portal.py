@@ -1,7 +1,6 @@
 """The synchronous face's way in: one event loop in one daemon thread, started by the first call."""
 
 import asyncio
-import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -9,10 +8,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from .asking import raised
 from .errors import RouterClosed
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -37,10 +33,10 @@ class _Thread:
     def _main(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # noqa: BLE001 - whatever ends a loop
+        except BaseException as error:
             if self._ready.is_set():
-                logger.error("the event loop of the synchronous face ended: %s", raised(error))  # noqa: TRY400 - a traceback quotes
-            self._error = error
+                raise
+            self._error = error  # there is no loop to be had, for want of file descriptors perhaps
             self._ready.set()
 
     async def _serve(self) -> None:
@@ -88,7 +84,7 @@ class Portal:
             # Under the lock, so that nothing comes into the loop after its end was asked for.
             if self._closed:
                 raise RouterClosed("the router is closed; build a new one")
-            if here.thread is None or not here.thread.thread.is_alive():
+            if here.thread is None:
                 here.thread = _Thread()
             future: Future[T] = asyncio.run_coroutine_threadsafe(until_ended(), here.thread.loop)
         try:

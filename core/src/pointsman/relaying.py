@@ -31,6 +31,7 @@ async def stream(driver: Driver, recorder: Recorder, time_allowed: float, flow: 
         while True:
             outcome: Outcome | None = None
             if isinstance(step, Attempt):
+                driver.loops.check_open()
                 relayed = _RelayedAttempt(driver, step, recorder, flow)
                 outcome = await relayed.until_first_content()
             elif isinstance(step, Pause):
@@ -43,6 +44,10 @@ async def stream(driver: Driver, recorder: Recorder, time_allowed: float, flow: 
             step = steps.send(outcome)
     except StopIteration as stop:
         return stop.value
+    except GeneratorExit as error:
+        # The coroutine is dropped with its loop: there is nothing left to wait with.
+        tell(steps, error)
+        raise
     except BaseException as error:
         try:
             if relayed is not None:
@@ -117,9 +122,10 @@ class _RelayedAttempt:
         try:
             outcome = await self._outcome(backend, recorder)
         except BaseException as error:
-            # Whoever cancels from outside has resolved both before.
-            what = "cancelled itself" if isinstance(error, asyncio.CancelledError) else raised(error)
-            self._resolve(plugin_failed(self._step.target.backend, "stream", what, self._assembly.completion()))
+            if not self._loop.is_closed():  # it may have been dropped with its loop
+                # Whoever cancels from outside has resolved both before.
+                what = "cancelled itself" if isinstance(error, asyncio.CancelledError) else raised(error)
+                self._resolve(plugin_failed(self._step.target.backend, "stream", what, self._assembly.completion()))
             raise
         self._resolve(outcome)
 
@@ -144,7 +150,9 @@ class _RelayedAttempt:
                 wrong = f"returned {type(chunks).__name__}, not an asynchronous generator"
         except AttemptFailed as error:
             return Failed(error.failure, self._assembly.completion())
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+        except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, sys.exit included
             wrong = raised(error)
         if wrong is not None:
             return plugin_failed(backend.name, hook, wrong, self._assembly.completion())
@@ -177,7 +185,7 @@ class _RelayedAttempt:
                     self._last_content = self._loop.time()
                     if not self._committed and not self._commit():
                         break
-                elif chunk.finish_reason is None and chunk.usage is None:
+                elif chunk.finish_reason is None and chunk.usage is None and not chunk.reasoning_details:
                     continue
                 if not self._committed:
                     self._held.append(chunk)
@@ -186,7 +194,8 @@ class _RelayedAttempt:
                     self._last_content = self._loop.time()
         finally:
             # The backend's generator is closed here and now, not whenever it is collected: the connection is its.
-            await _close(chunks, plugin)
+            if not self._loop.is_closed():
+                await _close(chunks, plugin)
         return None
 
     def _commit(self) -> bool:
@@ -208,6 +217,8 @@ async def _close(chunks: AsyncIterator[Chunk], plugin: str) -> None:
         return
     try:
         await close()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+    except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, sys.exit included
         # How the attempt ended is known, and this does not change it.
         logger.error("plugin %s: stream %s while it was closed", plugin, raised(error))  # noqa: TRY400 - a traceback quotes

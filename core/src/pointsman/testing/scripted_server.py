@@ -43,6 +43,7 @@ class ScriptedServer:
         self._stopping = asyncio.Event()
         self._thread: threading.Thread | None = None
         self._connection_count = 0
+        self._connections: set[asyncio.Task[None]] = set()
         self.port = 0
         self.play(script)
 
@@ -77,8 +78,16 @@ class ScriptedServer:
         with self._changed:
             return list(self._abandoned)
 
+    @property
+    def connected(self) -> int:
+        """How many clients are connected now."""
+        return len(self._connections)
+
     def wait_for(self, condition: Callable[[], bool], timeout: float = 5.0) -> bool:
-        """Wait until something received or abandoned makes the condition true; False if it never does."""
+        """Wait until something received or abandoned, or a client that left, makes the condition true.
+
+        False if nothing ever does.
+        """
         with self._changed:
             return self._changed.wait_for(condition, timeout)
 
@@ -126,18 +135,17 @@ class ScriptedServer:
         # Not asyncio's own server: it loses a connection that arrives while it closes.
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        connections: set[asyncio.Task[None]] = set()
         listener.setblocking(False)
-        self._loop.add_reader(listener, self._accept, listener, connections)
+        self._loop.add_reader(listener, self._accept, listener)
         started.set()
         await self._stopping.wait()
         self._loop.remove_reader(listener)
         listener.close()
-        for connection in connections:
+        for connection in self._connections:
             connection.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
-    def _accept(self, listener: socket.socket, connections: set[asyncio.Task[None]]) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         try:
             client, _ = listener.accept()
         except OSError:
@@ -145,9 +153,14 @@ class ScriptedServer:
         client.setblocking(False)
         self._connection_count += 1
         connection = asyncio.create_task(self._greet(client, self._connection_count))
-        connections.add(connection)
-        connection.add_done_callback(connections.discard)
+        self._connections.add(connection)
         connection.add_done_callback(lambda _: client.close())
+        connection.add_done_callback(self._left)
+
+    def _left(self, connection: asyncio.Task[None]) -> None:
+        with self._changed:
+            self._connections.discard(connection)
+            self._changed.notify_all()
 
     async def _greet(self, client: socket.socket, number: int) -> None:
         """Shake hands and answer, whatever state the client leaves the connection in."""

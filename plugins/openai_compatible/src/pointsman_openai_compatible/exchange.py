@@ -1,7 +1,8 @@
 """One HTTP request and its response, each step a value or a `Failure`. Nothing is retried."""
 
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from typing import cast
 
 import httpx
 from attrs import frozen
@@ -80,14 +81,15 @@ async def pieces(response: httpx.Response, max_body: int) -> AsyncGenerator[byte
         return
     unpack = decoder(response.headers.get("content-encoding", ""))
     received = unpacked = 0
-    async for data in response.aiter_raw():
-        piece = unpack.feed(data, max_body - unpacked)
-        received += len(data)
-        unpacked += len(piece)
-        # What was received counts too: a compressed stream can go on for ever and unpack to nothing.
-        if max(received, unpacked) > max_body:
-            raise BadBody(f"it is larger than max_body, {max_body} bytes")
-        yield piece
+    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw())) as raw:
+        async for data in raw:
+            piece = unpack.feed(data, max_body - unpacked)
+            received += len(data)
+            unpacked += len(piece)
+            # What was received counts too: a compressed stream can go on for ever and unpack to nothing.
+            if max(received, unpacked) > max_body:
+                raise BadBody(f"it is larger than max_body, {max_body} bytes")
+            yield piece
     unpack.finish()
 
 

@@ -1,6 +1,7 @@
 """One streamed answer: from the response to chunks, or to the failure that ends it."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -36,20 +37,21 @@ async def chunks_of(
     decoder = EventDecoder(max_event)
     same_answer = _SameAnswer()
     try:
-        async for piece in exchange.pieces(response, max_body):
-            for event in decoder.feed(piece):
-                if event.data == DONE:
-                    continue  # read on to the end, so that the connection can be used again
-                body = chunks.parse(event.data)
-                if error := _error_in(body):
-                    told = envelope.error_in_success(error, response.status_code, response.headers, sent)
-                    yield failure_of(told)
-                    return
-                chunk = chunks.chunk_of(body)
-                if not same_answer.goes_on(chunk):
-                    yield answer.unusable("another answer was spliced into this one", response.status_code)
-                    return
-                yield chunk
+        async with aclosing(exchange.pieces(response, max_body)) as pieces:
+            async for piece in pieces:
+                for event in decoder.feed(piece):
+                    if event.data == DONE:
+                        continue  # read on to the end, so that the connection can be used again
+                    body = chunks.parse(event.data)
+                    if error := _error_in(body):
+                        told = envelope.error_in_success(error, response.status_code, response.headers, sent)
+                        yield failure_of(told)
+                        return
+                    chunk = chunks.chunk_of(body)
+                    if not same_answer.goes_on(chunk):
+                        yield answer.unusable("another answer was spliced into this one", response.status_code)
+                        return
+                    yield chunk
     except BROKEN as error:
         failure = cut_short(error)
     except (BadEvent, BadBody) as error:
