@@ -6,11 +6,11 @@ may raise a `RouteError` of its own to end the request.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from typing import Any, TypeAlias, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .chat import Request
 from .context import DecisionContext, RouteState
@@ -18,7 +18,7 @@ from .decision import Assignment, AttemptOutcome
 from .errors import Failure, PluginError, RouteError
 from .hooks import Step
 from .targets import Target
-from .verdicts import Next, Permit, Selection, SkipTarget, Stop, WaitUntil
+from .verdicts import GateStatus, Next, Permit, Selection, SkipTarget, Stop, WaitUntil
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def decide_fallback(request: Request, failure: Failure, state: RouteState) -> Ne
             if not _is_number(verdict.after):
                 raise _at_fault(step.plugin, "decide_fallback", "set a pause that is no number of seconds")
         return verdict
-    return Stop("no fallback plugin had an answer")
+    return Stop("no other target could serve this")
 
 
 def admit(target: Target, ctx: DecisionContext) -> Admission | Refusal:
@@ -98,11 +98,20 @@ def settle(admission: Admission, outcome: AttemptOutcome | None, failure: Failur
         if tell is None:
             continue
         try:
-            tell(permit, outcome, failure)
+            tell(permit, outcome, failure, ctx)
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
             logger.error("plugin %s: settle %s; its gate may now be wrong", plugin, raised(error))  # noqa: TRY400 - a traceback quotes
+
+
+def report_gate(ctx: DecisionContext) -> tuple[GateStatus, ...]:
+    """What every gate holds, with whose gate it is."""
+    return tuple(
+        evolve(status, plugin=step.plugin)
+        for step in ctx.snapshot.hooks.report_gate
+        for status in _ask(step, "report_gate", (Sequence,), ctx) or ()
+    )
 
 
 def raised(error: BaseException) -> str:

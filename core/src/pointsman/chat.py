@@ -134,6 +134,11 @@ class Completion:
     decision: "Decision | None" = None
     """The record of the request; set by the router, None in a backend's hands."""
 
+    @classmethod
+    def of_text(cls, text: str) -> "Completion":
+        """An answer that is nothing but text."""
+        return cls(text=text, finish_reason="stop", message=MappingProxyType({"role": "assistant", "content": text}))
+
     def with_decision(self, decision: "Decision") -> "Completion":
         """The same answer with the record of how it came about."""
         answer = object.__new__(Completion)

@@ -1,11 +1,12 @@
 """What a configuration may say, as values. `convert` reads them from TOML, `checks` compares them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
+from .chat import Request
 from .settings import Seconds
 
 EMPTY: Mapping[str, object] = MappingProxyType({})
@@ -53,6 +54,8 @@ class TaskSettings:
 
     models: tuple[str, ...]
     why: str = ""
+    last_resort: str | Callable[[Request], str] | None = None
+    """What the caller gets when no target answers, instead of an error. A callable is for configurations in code."""
 
 
 @frozen(kw_only=True)

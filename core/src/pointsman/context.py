@@ -5,14 +5,16 @@ No rule reads a clock, an environment or a global random source: it asks its con
 
 from collections.abc import Callable
 from random import Random
+from time import time
 from typing import TYPE_CHECKING
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from .decision import AttemptRecord, SkippedTarget
 from .targets import Target
 
 if TYPE_CHECKING:
+    from .events import Event
     from .snapshot import Snapshot
 
 
@@ -24,7 +26,16 @@ class DecisionContext:
     """The configuration that this request started with, and its catalog."""
     seed: int
     clock: Callable[[], float]
-    _random: Random | None = None
+    listener: "Callable[[Event], None] | None" = None
+    """Takes every event; None where nobody listens."""
+    wall_clock: Callable[[], float] = time
+    """Seconds since the epoch, for events. No rule reads it."""
+    began: float = field(init=False)
+    """When the request began, on the monotonic clock."""
+    _random: Random | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.began = self.clock()
 
     @property
     def now(self) -> float:
@@ -37,6 +48,11 @@ class DecisionContext:
         if self._random is None:
             self._random = Random(self.seed)
         return self._random
+
+    def emit(self, event: "Event") -> None:
+        """Tells every sink."""
+        if self.listener is not None:
+            self.listener(event)
 
 
 @frozen(kw_only=True)

@@ -9,7 +9,8 @@ from .errors import Failure
 from .targets import Target
 
 AttemptOutcome: TypeAlias = Literal["answered", "failed", "cancelled", "abandoned"]
-RequestOutcome: TypeAlias = Literal["answered", "failed", "cancelled", "abandoned"]
+RequestOutcome: TypeAlias = Literal["answered", "last_resort", "failed", "cancelled", "abandoned"]
+"""How a request ended. `last_resort`: no target answered, and the caller got what the task says for that."""
 
 
 @frozen(kw_only=True)

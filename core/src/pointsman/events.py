@@ -2,13 +2,14 @@
 
 Every request yields one `RequestStarted` and exactly one `RequestFinished`; every attempt one
 `AttemptStarted` and exactly one `AttemptFinished`: on success, failure, cancellation and
-abandoned streams alike. Events are frozen and hold no prompt, no completion, no key and no URL.
-They have no slots: a frozen class is made a quarter faster without, and every request makes four.
+abandoned streams alike. A breaker that moves yields one `CircuitChanged`. Events are frozen and hold no
+prompt, no completion, no key and no URL. They have no slots: a frozen class is made a quarter faster
+without, and every request makes four.
 """
 
 from collections.abc import Mapping
 from contextvars import Context
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -79,4 +80,23 @@ class RequestFinished(_Event):
     decision: Decision
 
 
-Event: TypeAlias = RequestStarted | AttemptStarted | AttemptFinished | RequestFinished
+CircuitScope: TypeAlias = Literal["target", "backend", "quota"]
+CircuitState: TypeAlias = Literal["closed", "open", "half_open"]
+
+
+@frozen(kw_only=True, slots=False)
+class CircuitChanged:
+    """A breaker opened, closed, or lets one attempt through to see. Of no single request."""
+
+    time: float
+    """Wall clock, seconds since the epoch."""
+    scope: CircuitScope
+    name: str
+    before: CircuitState
+    after: CircuitState
+    why: str
+    open_for: float | None = None
+    """Seconds until one attempt is let through; None where it did not open."""
+
+
+Event: TypeAlias = RequestStarted | AttemptStarted | AttemptFinished | RequestFinished | CircuitChanged

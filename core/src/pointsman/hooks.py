@@ -5,7 +5,7 @@ chains. A chain knows its steps' plugin names, so "why did my request go there?"
 """
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -20,7 +20,7 @@ from .decision import AttemptOutcome
 from .errors import Failure
 from .hookspecs import CONCERNS, PROJECT
 from .targets import Target
-from .verdicts import Next, Permit, Selection, SkipTarget, Stop, WaitUntil
+from .verdicts import GateStatus, Next, Permit, Selection, SkipTarget, Stop, WaitUntil
 
 F = TypeVar("F")
 Calling: TypeAlias = Literal["pipeline", "addressed", "asked", "told"]
@@ -31,6 +31,7 @@ CALLING: Mapping[str, Calling] = {
     "decide_fallback": "asked",
     "admit": "asked",
     "settle": "addressed",
+    "report_gate": "told",
     "start_backend": "addressed",
     "complete": "addressed",
     "stream": "addressed",
@@ -47,7 +48,8 @@ ORDERED = ("select_model", "decide_fallback", "admit")
 Select: TypeAlias = Callable[[Request, tuple[Target, ...], DecisionContext], Selection | None]
 Decide: TypeAlias = Callable[[Request, Failure, RouteState], Next | Stop | None]
 Admit: TypeAlias = Callable[[Target, DecisionContext], Permit | SkipTarget | WaitUntil | None]
-Settle: TypeAlias = Callable[[Permit, AttemptOutcome | None, Failure | None], None]
+Settle: TypeAlias = Callable[[Permit, AttemptOutcome | None, Failure | None, DecisionContext], None]
+Report: TypeAlias = Callable[[DecisionContext], Sequence[GateStatus] | None]
 
 
 @frozen
@@ -90,6 +92,7 @@ class Hooks:
     decide_fallback: tuple[Step[Decide], ...] = ()
     admit: tuple[Step[Admit], ...] = ()
     settle: Mapping[str, Settle] = field(factory=dict[str, Settle])
+    report_gate: tuple[Step[Report], ...] = ()
     backends: Mapping[str, Backend] = field(factory=dict[str, Backend])
     sinks: tuple[Sink, ...] = ()
 
@@ -134,6 +137,7 @@ def chains(
         decide_fallback=chain("decide_fallback"),
         admit=chain("admit"),
         settle=by_plugin["settle"],
+        report_gate=tuple(_implementations(manager, "report_gate")),
         backends={
             name: Backend(
                 name=name,

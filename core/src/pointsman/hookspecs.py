@@ -22,7 +22,7 @@ How each hook is called:
 Decisions are synchronous and do no I/O. Only backends do I/O, and only as coroutines.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from pluggy import HookimplMarker, HookspecMarker
@@ -33,7 +33,7 @@ from .decision import AttemptOutcome
 from .errors import Failure
 from .events import Event
 from .targets import Target
-from .verdicts import Next, Permit, Selection, SkipTarget, Stop, WaitUntil
+from .verdicts import GateStatus, Next, Permit, Selection, SkipTarget, Stop, WaitUntil
 
 PROJECT = "pointsman"
 
@@ -123,11 +123,21 @@ class Gate(Protocol):
         """
 
     @hookspec
-    def settle(self, permit: Permit, outcome: AttemptOutcome | None, failure: Failure | None) -> None:
+    def settle(
+        self, permit: Permit, outcome: AttemptOutcome | None, failure: Failure | None, ctx: DecisionContext
+    ) -> None:
         """The attempt that `permit` allowed has ended; an `outcome` of None means it never began. *Addressed.*
 
         Told to the plugin that gave the permit, synchronously, exactly once.
         """
+
+    @hookspec
+    def report_gate(self, ctx: DecisionContext) -> Sequence[GateStatus]:
+        """What this gate holds of targets, backends and quotas, for `router.health()`. *Told.*
+
+        Raising ends `router.health()` with `PluginError`.
+        """
+        raise NotImplementedError
 
 
 class MetricEmission(Protocol):

@@ -18,6 +18,7 @@ PRINCIPAL = {
     "start_backend": "complete",
     "close_backend": "complete",
     "settle": "admit",
+    "report_gate": "admit",
     "start_sink": "emit_metric",
     "flush_sink": "emit_metric",
     "close_sink": "emit_metric",

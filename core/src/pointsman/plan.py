@@ -17,35 +17,20 @@ Either way the records are written, once.
 from collections.abc import Generator, Mapping
 from typing import TypeAlias
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from .asking import Admission, Refusal, admit, decide_fallback, select, settle
 from .chat import Completion
 from .context import RouteState
 from .decision import AttemptOutcome, Decision, SelectionStep, SkippedTarget
-from .errors import (
-    AllTargetsFailed,
-    AttemptFailed,
-    BadRequest,
-    ContentPolicy,
-    ContextLength,
-    DeadlineExceeded,
-    Failure,
-    Kind,
-    NoTarget,
-    PluginError,
-    RouteError,
-    StreamInterrupted,
-)
+from .endings import ended, interrupted, last_resort, timeout
+from .errors import DeadlineExceeded, Failure, NoTarget, RouteError, StreamInterrupted
 from .recorder import Recorder
 from .targets import Target
 from .verdicts import Next, Stop
 
 SHORTEST = 0.001
 """Seconds. A gate that wants less is asked again after this; with less left a deadline has passed."""
-
-REQUEST_ERRORS: dict[Kind, type[BadRequest]] = {"context_length": ContextLength, "content_policy": ContentPolicy}
-"""What the caller gets when the request itself is at fault."""
 
 
 @frozen
@@ -115,8 +100,8 @@ Plan: TypeAlias = Generator[Step, Outcome | None, Completion]
 def plan(recorder: Recorder, time_allowed: float) -> Plan:
     """The steps that serve one request within `time_allowed` seconds.
 
-    Returns the completion with its decision. Raises a `RouteError` with the decision, the last
-    failure as its cause.
+    Returns the completion with its decision: an answer, or the task's last resort. Raises a `RouteError` with the
+    decision, the last failure as its cause.
     """
     deadline = recorder.began + time_allowed
     try:
@@ -126,8 +111,11 @@ def plan(recorder: Recorder, time_allowed: float) -> Plan:
             recorder.request_started()
         completion = yield from _serve(recorder, deadline)
     except RouteError as error:
-        error.decision = recorder.request_finished("failed", str(error))
-        raise
+        text = last_resort(recorder, error)
+        if text is None:
+            error.decision = recorder.request_finished("failed", str(error))
+            raise
+        return Completion.of_text(text).with_decision(recorder.request_finished("last_resort", str(error)))
     except GeneratorExit:
         recorder.request_finished("abandoned", "the caller dropped the request")
         raise
@@ -247,6 +235,11 @@ def _time_left(recorder: Recorder, failed: Failed | None, deadline: float) -> fl
     return time_left
 
 
+def _ended(recorder: Recorder, failed: Failed | None, why: str, outcome: type[RouteError] | None = None) -> RouteError:
+    failure, partial = (None, None) if failed is None else (failed.failure, failed.partial)
+    return ended(recorder, why, outcome, failure, partial)
+
+
 def _attempts_left(recorder: Recorder) -> int:
     return recorder.ctx.snapshot.config.router.max_attempts - len(recorder.attempts)
 
@@ -295,10 +288,10 @@ def _attempt(
         partial = outcome.partial if isinstance(outcome, TimedOut) else None
         if first_token is not None:
             clipped = deadline - ctx.now < SHORTEST
-        failed = Failed(_timeout(time_limit, clipped=clipped, begun=first_token is not None), partial)
+        failed = Failed(timeout(time_limit, clipped=clipped, begun=first_token is not None), partial)
     if first_token is not None:
         # Content was shown: whatever broke now, nothing may be tried in its place.
-        failed = Failed(_interrupted(failed.failure), failed.partial)
+        failed = Failed(interrupted(failed.failure), failed.partial)
     finish("failed", failed.failure, failed.partial)
     if first_token is not None:
         raise _ended(recorder, failed, "the stream broke after it had begun", StreamInterrupted)
@@ -320,45 +313,3 @@ def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[f
     share = max(time_left - router.reserve * others, time_left / (others + 1), SHORTEST)
     limit = router.first_token_timeout if recorder.request.stream else router.attempt_timeout
     return min(share, limit), share < limit
-
-
-def _timeout(time_limit: float, *, clipped: bool, begun: bool) -> Failure:
-    late = "the deadline passed" if clipped else "nothing more came in time"
-    return Failure.of(
-        "timeout",
-        late if begun else f"no answer within {time_limit:.3g} s",
-        breaker="neutral" if clipped else None,
-        delivery="possibly_billed",
-    )
-
-
-def _interrupted(failure: Failure) -> Failure:
-    """A failure after the first content: it blames what it blamed, but never the request, which was being answered."""
-    if failure.blames == "request":
-        return evolve(failure, kind="interrupted", blames="model", breaker="counts")
-    return evolve(failure, kind="interrupted")
-
-
-def _ended(recorder: Recorder, failed: Failed | None, why: str, outcome: type[RouteError] | None = None) -> RouteError:
-    """The error that a request ends with, the last failure as its cause."""
-    known = [skip.retry_after for skip in recorder.skipped.values() if skip.retry_after is not None]
-    known += [a.failure.retry_after for a in recorder.attempts if a.failure and a.failure.retry_after is not None]
-    retry_after = min(known, default=None)
-    if failed is None:
-        return (outcome or AllTargetsFailed)(f"nothing was tried: {why}", retry_after=retry_after)
-    failure, last = failed.failure, recorder.attempts[-1]
-    message = f"{why}; attempt {last.number}, on {last.target}: {failure}"
-    error: RouteError
-    if outcome is StreamInterrupted:
-        error = StreamInterrupted(message, retry_after=retry_after, partial=failed.partial)
-    elif outcome is not None:
-        error = outcome(message, retry_after=retry_after)
-    elif failure.blames == "request":
-        error = REQUEST_ERRORS.get(failure.kind, BadRequest)(message, retry_after=retry_after)
-    elif failure.kind == "plugin":
-        hook = failure.code or "complete"
-        error = PluginError(message, plugin=last.target.backend, hook=hook, retry_after=retry_after)
-    else:
-        error = AllTargetsFailed(message, retry_after=retry_after)
-    error.__cause__ = AttemptFailed(failure, failed.partial)
-    return error

@@ -1,36 +1,23 @@
 """Writes one request's story down once: as the decision record, and as events."""
 
-from collections.abc import Callable
 from contextvars import Context
-from time import time
 
 from .chat import Completion, Request
 from .context import DecisionContext
 from .decision import Assignment, AttemptOutcome, AttemptRecord, Decision, RequestOutcome, SelectionStep, SkippedTarget
 from .errors import Failure
-from .events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
+from .events import AttemptFinished, AttemptStarted, RequestFinished, RequestStarted
 from .targets import Target
-
-Emit = Callable[[Event], None]
 
 
 class Recorder:
-    """The growing record of one request. `emit` is None where nobody listens."""
+    """The growing record of one request. `context` is the caller's context variables."""
 
-    def __init__(
-        self,
-        *,
-        request_id: str,
-        request: Request,
-        ctx: DecisionContext,
-        emit: Emit | None,
-        context: Context,
-        wall_clock: Callable[[], float] = time,
-    ) -> None:
+    def __init__(self, request_id: str, request: Request, ctx: DecisionContext, context: Context) -> None:
         self.request_id = request_id
         self.request = request
         self.ctx = ctx
-        self.began = ctx.now
+        self.began = ctx.began
         self.candidates: tuple[Target, ...] = ()
         self.steps: list[SelectionStep] = []
         self.assignment: Assignment | None = None
@@ -38,9 +25,9 @@ class Recorder:
         self.skipped: dict[Target, SkippedTarget] = {}
         self.ended: Decision | None = None
         """The finished record, however the request ended."""
-        self._emit = emit
+        self._emit = ctx.listener
         self._context = context
-        self._wall_clock = wall_clock
+        self._wall_clock = ctx.wall_clock
 
     @property
     def path(self) -> str | None:

@@ -43,7 +43,10 @@ async def stream(driver: Driver, recorder: Recorder, time_allowed: float, flow: 
                 relayed = None
             step = steps.send(outcome)
     except StopIteration as stop:
-        return stop.value
+        answer: Completion = stop.value
+        if answer.decision is not None and answer.decision.outcome == "last_resort":
+            flow.write(Chunk(text=answer.text, finish_reason=answer.finish_reason))
+        return answer
     except GeneratorExit as error:
         # The coroutine is dropped with its loop: there is nothing left to wait with.
         tell(steps, error)

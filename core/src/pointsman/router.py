@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from . import relaying
+from .asking import report_gate
 from .chat import JSON, Completion, Message
 from .config import Config
 from .context import DecisionContext
@@ -31,6 +32,7 @@ from .portal import Portal
 from .recorder import Recorder
 from .snapshot import Snapshot
 from .streams import AsyncStream, Open, Stream
+from .verdicts import GateStatus
 
 
 class Router:
@@ -225,13 +227,14 @@ class Router:
 
     def _recorder(self, call: Call, *, emit: bool = True) -> Recorder:
         entropy = os.urandom(16)
-        return Recorder(
-            request_id=entropy.hex(),
-            request=call.request,
-            ctx=DecisionContext(call.snapshot, int.from_bytes(entropy[:6], "big"), monotonic),
-            emit=self._delivery.emitter() if emit else None,
-            context=copy_context(),
-        )
+        listener = self._delivery.emitter() if emit else None
+        ctx = DecisionContext(call.snapshot, int.from_bytes(entropy[:6], "big"), monotonic, listener)
+        return Recorder(entropy.hex(), call.request, ctx, copy_context())
+
+    def health(self) -> tuple[GateStatus, ...]:
+        """What each gate holds of targets, backends and quotas: which are shut, since when, why, for how long."""
+        snapshot = self.snapshot
+        return report_gate(DecisionContext(snapshot, 0, monotonic))
 
     # Lifecycle
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, cache_hash=True)
 class Target:
     """One model on one backend: what an attempt is addressed to."""
 
@@ -19,6 +19,11 @@ class Target:
     """Context window in tokens, or None where the configuration does not say."""
     quota: str | None = field(default=None, eq=False)
     """The allowance that this target draws on, by name; None is the backend's own account."""
+
+    @property
+    def allowance(self) -> str:
+        """What this target draws on: its quota, or else the backend's own account."""
+        return self.quota or f"account of {self.backend}"
 
     def __str__(self) -> str:
         return f"{self.backend}/{self.model}"

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from attrs import field, frozen
 
 from .decision import Assignment
+from .events import CircuitScope, CircuitState
 from .targets import Target
 
 
@@ -61,3 +62,17 @@ class WaitUntil:
     time: float
     """On the clock of `ctx.now`, in seconds."""
     why: str = field(kw_only=True)
+
+
+@frozen(kw_only=True)
+class GateStatus:
+    """What a gate says of one target, backend or quota."""
+
+    scope: CircuitScope
+    name: str
+    state: CircuitState
+    why: str = ""
+    retry_after: float | None = None
+    """Seconds until it may be tried, where it may not now."""
+    plugin: str = ""
+    """Whose gate it is; set by the router."""

@@ -3,9 +3,21 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from .breaker import Breaker
 from .fallback import Fallback
+from .limits import Limits
+from .retries import Retries
 from .rollout import Rollout
 from .tasks import Tasks
 
-BUILT_IN: Mapping[str, type] = MappingProxyType({"tasks": Tasks, "rollout": Rollout, "fallback": Fallback})
+BUILT_IN: Mapping[str, type] = MappingProxyType(
+    {
+        "tasks": Tasks,
+        "rollout": Rollout,
+        "limits": Limits,
+        "breaker": Breaker,
+        "fallback": Fallback,
+        "retries": Retries,
+    }
+)
 """By name, in the default order."""

@@ -48,7 +48,7 @@ class Fallback(FallbackDecision):
             if target not in tried and target not in refused and not self._ruled_out(target, state.attempts)
         ]
         if not eligible:
-            return Stop("no other target could serve this")
+            return None
         why = f"after {failure.kind} on {state.attempts[-1].target}"
         if state.attempts_left == 1:
             backends = {target.backend for target in tried}
@@ -74,9 +74,4 @@ def _rules_out(failure: Failure, failed: Target, target: Target) -> bool:
         return failed.context is None or target.context is None or target.context <= failed.context
     if failure.blames == "backend":
         return target.backend == failed.backend
-    return failure.blames == "quota" and _allowance(target) == _allowance(failed)
-
-
-def _allowance(target: Target) -> str:
-    """What a target draws on: its quota, or else the backend's own account."""
-    return f"quota {target.quota}" if target.quota else f"account {target.backend}"
+    return failure.blames == "quota" and target.allowance == failed.allowance
