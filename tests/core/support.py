@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import define, field
 
@@ -20,7 +20,7 @@ from pointsman.chat import Completion, Request, Usage
 from pointsman.context import DecisionContext
 from pointsman.decision import AttemptRecord, Decision
 from pointsman.errors import AttemptFailed, Failure, RouteError
-from pointsman.events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
+from pointsman.events import AttemptFinished, AttemptStarted, CircuitChanged, Event, RequestFinished, RequestStarted
 from pointsman.hookspecs import BackendInvocation, FallbackDecision, Gate, MetricEmission, ModelSelection, hookimpl
 from pointsman.loading import from_config
 from pointsman.plan import Answered, Attempt, Failed, Outcome, Pause, TimedOut, plan
@@ -42,6 +42,11 @@ def failure(kind: Any = "server", **known: Any) -> Failure:
 
 # Configurations
 
+OFF: Mapping[str, object] = {"enabled": False}
+
+FALLBACK_ALONE: Mapping[str, object] = {"breaker": OFF, "retries": OFF}
+"""Plugins for a test of the rules below these two, which have tests of their own."""
+
 
 def table(
     models: Iterable[str] = ("small", "large"),
@@ -50,11 +55,14 @@ def table(
     plugins: Mapping[str, object] | None = None,
     **sections: Any,
 ) -> dict[str, Any]:
-    """Every model on every backend, one task `chat`, and one path with the backends in their order."""
+    """Every model on every backend, one task `chat`, and one path with the backends in their order.
+
+    Without a breaker and a second chance, unless `plugins` has them.
+    """
     backends = backends if backends is not None else {"proxy": Scripted(), "direct": Scripted()}
     models = tuple(models)
     return {
-        "plugins": {**backends, **(plugins or {})},
+        "plugins": {**FALLBACK_ALONE, **backends, **(plugins or {})},
         "models": {model: {"on": {backend: f"{backend}:{model}" for backend in backends}} for model in models},
         "tasks": {"chat": {"models": models}},
         "paths": {"only": tuple(backends)},
@@ -63,6 +71,9 @@ def table(
 
 
 # Plugins
+
+RequestEvent: TypeAlias = RequestStarted | AttemptStarted | AttemptFinished | RequestFinished
+"""Events that belong to a request."""
 
 
 @define(eq=False)
@@ -90,11 +101,18 @@ class Scripted(BackendInvocation):
 class Collecting(MetricEmission):
     """Keeps what it is told."""
 
-    events: list[Event] = field(factory=list[Event])
+    events: list[RequestEvent] = field(factory=list[RequestEvent])
+    circuits: list[CircuitChanged] = field(factory=list[CircuitChanged])
 
     @hookimpl
     def emit_metric(self, event):
-        self.events.append(event)
+        self(event)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, CircuitChanged):
+            self.circuits.append(event)
+        else:
+            self.events.append(event)
 
 
 @define(eq=False)
@@ -135,7 +153,7 @@ class Gatekeeper(Gate):
         return verdict
 
     @hookimpl
-    def settle(self, permit, outcome, failure):
+    def settle(self, permit, outcome, failure, ctx):
         self.settled.append((permit, outcome, failure))
 
     @property
@@ -167,7 +185,7 @@ async def swallowing_cancellation(*_: object) -> Completion:
 # Stories
 
 
-def story(events: Iterable[Event]) -> list[Event]:
+def story(events: Iterable[RequestEvent]) -> list[RequestEvent]:
     """The events of one request, after a check that they are whole: one begin and one end of everything."""
     events = list(events)
     assert len({event.request_id for event in events}) == 1
@@ -187,14 +205,14 @@ def story(events: Iterable[Event]) -> list[Event]:
     return events
 
 
-def ending(events: Iterable[Event]) -> RequestFinished:
+def ending(events: Iterable[RequestEvent]) -> RequestFinished:
     """The last event of one request, after the same check."""
     last = story(events)[-1]
     assert isinstance(last, RequestFinished)
     return last
 
 
-def outcomes(events: Iterable[Event]) -> list[str]:
+def outcomes(events: Iterable[RequestEvent]) -> list[str]:
     """How every attempt and then the request ended."""
     return [event.outcome for event in events if isinstance(event, AttemptFinished | RequestFinished)]
 
@@ -212,9 +230,9 @@ def failed(attempt: AttemptRecord) -> Failure:
     return attempt.failure
 
 
-def stories(events: Iterable[Event]) -> dict[str, list[Event]]:
+def stories(events: Iterable[RequestEvent]) -> dict[str, list[RequestEvent]]:
     """Each request's events, checked."""
-    by_request: dict[str, list[Event]] = {}
+    by_request: dict[str, list[RequestEvent]] = {}
     for event in events:
         by_request.setdefault(event.request_id, []).append(event)
     return {request_id: story(own) for request_id, own in by_request.items()}
@@ -239,8 +257,12 @@ class Run:
     error: BaseException | None = None
     attempts: list[Attempt] = field(factory=list[Attempt])
     pauses: list[float] = field(factory=list[float])
-    events: list[Event] = field(factory=list[Event])
+    told: Collecting = field(factory=Collecting)
     took: float = 0.0
+
+    @property
+    def events(self) -> list[RequestEvent]:
+        return self.told.events
 
     @property
     def tried(self) -> list[str]:
@@ -264,14 +286,7 @@ def recorder(
     seed: int = 7,
     wall_clock: Callable[[], float] = lambda: 1.7e9,
 ) -> Recorder:
-    return Recorder(
-        request_id="r1",
-        request=request,
-        ctx=DecisionContext(snapshot, seed, clock),
-        emit=emit,
-        context=copy_context(),
-        wall_clock=wall_clock,
-    )
+    return Recorder("r1", request, DecisionContext(snapshot, seed, clock, emit, wall_clock), copy_context())
 
 
 def drive(
@@ -296,7 +311,7 @@ def drive(
     if not callable(play):
         outcomes = iter(play)
         play = lambda _: next(outcomes, answer())  # noqa: E731 - it is a default
-    steps = plan(recorder(snapshot, request or chat(), clock, run.events.append, **known), deadline)
+    steps = plan(recorder(snapshot, request or chat(), clock, run.told, **known), deadline)
     try:
         step = next(steps)
         for _ in range(most_steps):

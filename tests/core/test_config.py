@@ -222,7 +222,14 @@ def test_an_empty_configuration_has_the_defaults(empty: Config | Mapping[str, ob
     assert snapshot.config.router == RouterSettings()
     assert snapshot.catalog.targets == ()
     assert snapshot.config.rollout is None
-    assert [plugin.name for plugin in snapshot.plugins] == ["tasks", "rollout", "fallback"]
+    assert [plugin.name for plugin in snapshot.plugins] == [
+        "tasks",
+        "rollout",
+        "limits",
+        "breaker",
+        "fallback",
+        "retries",
+    ]
 
 
 def test_an_empty_file_is_an_empty_configuration(tmp_path: Path) -> None:

@@ -98,12 +98,9 @@ def test_use_alone_is_enough(site: Site) -> None:
 
 def test_a_built_in_plugin_can_have_a_second_instance() -> None:
     plugins = Router({"plugins": {"patient": {"use": "fallback", "skip_backend_after": 9}}}).snapshot.plugins
-    assert [(one.name, one.built_in) for one in plugins] == [
-        ("tasks", True),
-        ("rollout", True),
-        ("fallback", True),
-        ("patient", False),
-    ]
+    built_in = {one.name: one.built_in for one in plugins}
+    assert built_in["fallback"]
+    assert not built_in["patient"]
 
 
 def test_every_installed_plugin_is_listed_by_name(site: Site) -> None:

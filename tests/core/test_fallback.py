@@ -312,7 +312,7 @@ def test_a_policy_can_stop_and_says_why():
 def test_without_any_policy_the_first_failure_ends_the_request():
     run = drive(config(plugins={"fallback": {"enabled": False}}), [failure("server")])
     assert run.tried == ["proxy/small"]
-    assert "no fallback plugin had an answer" in str(run.error)
+    assert "no other target could serve this" in str(run.error)
 
 
 def test_a_policy_is_told_what_was_possible_tried_and_left():

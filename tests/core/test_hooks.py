@@ -30,6 +30,8 @@ from tests.support.reports import Reporter
 from tests.support.site import Site
 
 BUILT_IN = ["tasks", "rollout"]
+LAST = ["fallback", "retries"]
+GATES = ["limits", "breaker", "retries"]
 
 
 @define(eq=False)
@@ -76,7 +78,7 @@ def test_in_a_pipeline_users_plugins_come_after_the_built_in_ones_and_so_have_th
 
 
 def test_where_the_first_answer_wins_users_plugins_come_before_the_built_in_ones() -> None:
-    assert order_of({"b": Rule(), "a": Rule()}, "decide_fallback") == ["b", "a", "fallback"]
+    assert order_of({"b": Rule(), "a": Rule()}, "decide_fallback") == ["b", "a", *LAST]
 
 
 def test_plugins_of_one_file_keep_its_order_whatever_is_between_them(site: Site) -> None:
@@ -93,20 +95,20 @@ def test_plugins_of_one_file_keep_its_order_whatever_is_between_them(site: Site)
     """)
     hooks = Router(table).snapshot.hooks
     assert [step.plugin for step in hooks.select_model] == [*BUILT_IN, "z", "rule", "a"]
-    assert [step.plugin for step in hooks.decide_fallback] == ["z", "rule", "a", "fallback"]
+    assert [step.plugin for step in hooks.decide_fallback] == ["z", "rule", "a", *LAST]
 
 
 def test_tryfirst_and_trylast_outrank_the_default() -> None:
     plugins = {"last": Last(), "plain": Rule(), "first": First()}
     assert order_of(plugins) == ["first", *BUILT_IN, "plain", "last"]
-    assert order_of(plugins, "decide_fallback") == ["first", "plain", "fallback", "last"]
+    assert order_of(plugins, "decide_fallback") == ["first", "plain", *LAST, "last"]
 
 
 def test_the_configurations_order_outranks_tryfirst_and_trylast() -> None:
     plugins = {"last": Last(), "first": First()}
     wanted = ["last", "rollout", "first", "tasks"]
     assert order_of(plugins, select_model=wanted) == wanted
-    assert order_of(plugins, "decide_fallback", select_model=wanted) == ["first", "fallback", "last"]
+    assert order_of(plugins, "decide_fallback", select_model=wanted) == ["first", *LAST, "last"]
 
 
 def test_a_step_knows_what_placed_it() -> None:
@@ -117,7 +119,7 @@ def test_a_step_knows_what_placed_it() -> None:
     order = {"select_model": [*BUILT_IN, "last", "first"]}
     ordered = Router({"plugins": plugins, "order": order}).snapshot.hooks
     assert {step.placed_by for step in ordered.select_model} == {"order"}
-    assert [step.placed_by for step in ordered.decide_fallback] == ["tryfirst", "default", "trylast"]
+    assert [step.placed_by for step in ordered.decide_fallback] == ["tryfirst", "default", "default", "trylast"]
 
 
 MARKS = {"plain": Rule, "first": First, "last": Last}
@@ -236,7 +238,7 @@ class Everything(ModelSelection, BackendInvocation, FallbackDecision, Gate, Metr
         return Permit(target)
 
     @hookimpl
-    def settle(self, permit, outcome, failure):
+    def settle(self, permit, outcome, failure, ctx):
         self.settled.append(outcome)
 
     @hookimpl
@@ -253,7 +255,8 @@ def test_one_plugin_can_serve_several_concerns() -> None:
     assert str(reply.decision.served if reply.decision else None) == "all/a"
     assert everything.settled == ["answered"]
     assert len(everything.events) == 4
-    assert {step.plugin for step in hooks.admit} == set(hooks.settle) == {"all"}
+    assert [step.plugin for step in hooks.admit] == ["all", *GATES]
+    assert set(hooks.settle) == {*GATES, "all"}
     assert hooks.backends.keys() == {"echo", "all"}
     assert [sink.name for sink in hooks.sinks] == ["all"]
 
@@ -304,12 +307,12 @@ def test_plugins_that_the_order_leaves_out_come_after_it_in_the_default_order() 
 
 def test_a_built_in_plugin_can_be_switched_off() -> None:
     assert order_of({"tasks": {"enabled": False}}) == ["rollout"]
-    assert order_of({"fallback": {"enabled": False}}, "decide_fallback") == []
+    assert order_of({"fallback": {"enabled": False}}, "decide_fallback") == ["retries"]
     assert order_of({"rollout": {"enabled": True}}) == BUILT_IN
 
 
 def test_a_built_in_plugin_can_be_configured() -> None:
-    (fallback,) = Router({"plugins": {"fallback": {"skip_backend_after": 5}}}).snapshot.hooks.decide_fallback
+    fallback, _ = Router({"plugins": {"fallback": {"skip_backend_after": 5}}}).snapshot.hooks.decide_fallback
     assert fallback.call.__self__.skip_backend_after == 5  # pyright: ignore[reportFunctionMemberAccess]
 
 
@@ -324,7 +327,7 @@ def test_a_built_in_plugin_can_be_replaced_in_its_place(site: Site) -> None:
 def test_a_built_in_plugin_can_be_replaced_by_an_object() -> None:
     mine = Rule()
     snapshot = Router({"plugins": {"fallback": mine}}).snapshot
-    assert snapshot.hooks.decide_fallback == (Step("fallback", mine.decide_fallback),)
+    assert snapshot.hooks.decide_fallback[0] == Step("fallback", mine.decide_fallback)
 
 
 def test_a_built_in_plugin_that_is_switched_off_cannot_be_ordered(report: Reporter) -> None:

@@ -134,7 +134,7 @@ class Leaky(BackendInvocation, ModelSelection, FallbackDecision, Gate, MetricEmi
         return Permit(target)
 
     @hookimpl
-    def settle(self, permit, outcome, failure):
+    def settle(self, permit, outcome, failure, ctx):
         self._break("settle")
 
     @hookimpl

@@ -12,9 +12,8 @@ from pointsman import Router
 from pointsman.chat import Chunk, Completion, ToolCallDelta, Usage
 from pointsman.decision import Decision
 from pointsman.errors import AttemptFailed, Failure, PointsmanError, StreamInterrupted
-from pointsman.events import Event
 from pointsman.hookspecs import BackendInvocation, Streaming, hookimpl
-from tests.core.support import Collecting, answer, story, table
+from tests.core.support import Collecting, RequestEvent, answer, story, table
 
 USAGE = Usage(input_tokens=3, output_tokens=5, cost=0.001, cost_source="usage.cost")
 
@@ -144,7 +143,7 @@ class World:
     def settled(self, decision: Decision) -> None:
         """Called when a stream was read to its end and the router is still open."""
 
-    def check(self) -> list[Event]:
+    def check(self) -> list[RequestEvent]:
         """The one request's events, whole, and everything closed."""
         assert all(backend.closed() for backend in self.backends.values() if isinstance(backend, Telling))
         return story(self.sink.events)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         StreamInterrupted,
         UsageError,
     )
-    from .events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
+    from .events import AttemptFinished, AttemptStarted, CircuitChanged, Event, RequestFinished, RequestStarted
     from .hookspecs import (
         BackendInvocation,
         FallbackDecision,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .settings import Seconds, Secret
     from .streams import AsyncStream, Stream
     from .targets import Target
-    from .verdicts import Next, Permit, Selection, SkipTarget, Stop, WaitUntil
+    from .verdicts import GateStatus, Next, Permit, Selection, SkipTarget, Stop, WaitUntil
 
 __all__ = [
     "AllTargetsFailed",
@@ -54,6 +54,7 @@ __all__ = [
     "BackendInvocation",
     "BadRequest",
     "Chunk",
+    "CircuitChanged",
     "Completion",
     "Config",
     "ConfigError",
@@ -65,6 +66,7 @@ __all__ = [
     "Failure",
     "FallbackDecision",
     "Gate",
+    "GateStatus",
     "Message",
     "MetricEmission",
     "ModelSelection",

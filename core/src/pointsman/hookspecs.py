@@ -132,12 +132,11 @@ class Gate(Protocol):
         """
 
     @hookspec
-    def report_gate(self, ctx: DecisionContext) -> Sequence[GateStatus]:
+    def report_gate(self, ctx: DecisionContext) -> Sequence[GateStatus] | None:
         """What this gate holds of targets, backends and quotas, for `router.health()`. *Told.*
 
-        Raising ends `router.health()` with `PluginError`.
+        None has nothing to report. Raising ends `router.health()` with `PluginError`.
         """
-        raise NotImplementedError
 
 
 class MetricEmission(Protocol):

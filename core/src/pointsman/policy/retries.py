@@ -81,15 +81,13 @@ class Retries(FallbackDecision, Gate):
         state: RouteState,
     ) -> Next | None:
         refused = {skip.target for skip in state.skipped}
-        budget = self._budgets.here()
-        for target in state.candidates:
-            tries = [attempt for attempt in state.attempts if attempt.target == target]
+        tried = {target: [a for a in state.attempts if a.target == target] for target in state.candidates}
+        # In turn, beginning with the candidate that is preferred.
+        for target, tries in sorted(tried.items(), key=lambda item: len(item[1])):
             if not tries or target in refused:
                 continue
             wait = self._wait(tries, state.ctx)
-            if wait is None or wait >= state.time_left:
-                continue
-            if budget.spend(target):
+            if wait is not None and wait < state.time_left and self._budgets.here().spend(target):
                 return Next(target, after=wait, why=f"attempt {len(tries) + 1} on it: no other target is left")
         return None
 

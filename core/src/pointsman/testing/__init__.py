@@ -1,5 +1,6 @@
-"""What plugin authors test with: a scripted server, and answers as OpenRouter and LiteLLM give them."""
+"""For plugin authors and users: a scripted server, answers as OpenRouter and LiteLLM give them, a simulation."""
 
+from .behaviours import Answers, Breaks, Fails, Hangs, Outages, SimulatedAttempt
 from .litellm_proxy import (
     all_cooled,
     litellm_answer,
@@ -20,18 +21,29 @@ from .openrouter import (
 from .received import ReceivedRequest
 from .replies import SSE, Answer, Drop, Hang, RawBytes, Reply
 from .scripted_server import Script, ScriptedServer, ScriptError
+from .simulation import Result, Simulation
+from .virtual_time import SimulatedCall
 
 __all__ = [
     "SSE",
     "Answer",
+    "Answers",
+    "Breaks",
     "Drop",
+    "Fails",
     "Hang",
+    "Hangs",
+    "Outages",
     "RawBytes",
     "ReceivedRequest",
     "Reply",
+    "Result",
     "Script",
     "ScriptError",
     "ScriptedServer",
+    "SimulatedAttempt",
+    "SimulatedCall",
+    "Simulation",
     "all_cooled",
     "free_tier_rate_limit",
     "litellm_answer",

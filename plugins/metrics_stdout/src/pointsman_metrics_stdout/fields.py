@@ -10,16 +10,19 @@ from attrs import asdict
 from pointsman.chat import Usage
 from pointsman.decision import AttemptRecord
 from pointsman.errors import Failure
-from pointsman.events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
+from pointsman.events import AttemptFinished, AttemptStarted, CircuitChanged, Event, RequestFinished, RequestStarted
 from pointsman.targets import Target
 
-EventName: TypeAlias = Literal["request_started", "attempt_started", "attempt_finished", "request_finished"]
+EventName: TypeAlias = Literal[
+    "request_started", "attempt_started", "attempt_finished", "request_finished", "circuit_changed"
+]
 
 _NAMES: dict[type[Event], EventName] = {
     RequestStarted: "request_started",
     AttemptStarted: "attempt_started",
     AttemptFinished: "attempt_finished",
     RequestFinished: "request_finished",
+    CircuitChanged: "circuit_changed",
 }
 
 
@@ -36,6 +39,17 @@ def json_line(event: Event) -> str:
 
 def fields_of(event: Event) -> dict[str, Any]:
     """What the event tells, by the names that the JSON has. Unknown is None."""
+    if isinstance(event, CircuitChanged):
+        return {
+            "event": name_of(event),
+            "time": event.time,
+            "scope": event.scope,
+            "name": event.name,
+            "before": event.before,
+            "after": event.after,
+            "why": event.why,
+            "open_for": event.open_for,
+        }
     common = {
         "event": name_of(event),
         "time": event.time,

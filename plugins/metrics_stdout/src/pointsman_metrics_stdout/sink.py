@@ -12,8 +12,14 @@ from pointsman.hookspecs import MetricEmission, hookimpl
 from .fields import EventName, json_line, name_of
 from .text import text_line
 
-EVERY_EVENT: tuple[EventName, ...] = ("request_started", "attempt_started", "attempt_finished", "request_finished")
-ENDS: tuple[EventName, ...] = ("attempt_finished", "request_finished")
+EVERY_EVENT: tuple[EventName, ...] = (
+    "request_started",
+    "attempt_started",
+    "attempt_finished",
+    "request_finished",
+    "circuit_changed",
+)
+NEWS: tuple[EventName, ...] = ("attempt_finished", "request_finished", "circuit_changed")
 
 
 @define(eq=False, kw_only=True)
@@ -28,7 +34,7 @@ class MetricsStdout(MetricEmission):
     """`auto`: text for people on a terminal, JSON everywhere else."""
     stream: Literal["stdout", "stderr"] = "stdout"
     events: tuple[EventName, ...] | None = None
-    """Which events to write. None: all of them as JSON, those that end something as text."""
+    """Which events to write. None: all of them as JSON; as text not what merely starts."""
 
     _output: TextIO | None = field(default=None, init=False, repr=False)
     _as_text: bool = field(default=False, init=False, repr=False)
@@ -66,4 +72,4 @@ class MetricsStdout(MetricEmission):
     def _written(self) -> tuple[EventName, ...]:
         if self.events is not None:
             return self.events
-        return ENDS if self._as_text else EVERY_EVENT
+        return NEWS if self._as_text else EVERY_EVENT

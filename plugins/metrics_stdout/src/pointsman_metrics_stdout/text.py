@@ -5,22 +5,27 @@ Attempts and the request that they belong to share the four letters after the ti
     12:03:04 3f9a #1 429 rate_limit   0.21 s  glm-4.5-air-free via litellm_backend
     12:03:05 3f9a #2 answered         1.32 s  gpt-oss-20b-free via litellm_backend
     12:03:05 3f9a =  answered         1.53 s  email-draft, 2 attempts, 114 tokens
+
+A breaker that moves belongs to no request. The seconds are those that it stays open:
+
+    12:03:06      !  open             5.00 s  backend litellm_backend: 5 failures in a row
 """
 
 import time
 from typing import TypeAlias
 
-from pointsman.decision import AttemptOutcome, Decision
+from pointsman.decision import AttemptOutcome, Decision, RequestOutcome
 from pointsman.errors import Failure
-from pointsman.events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
+from pointsman.events import AttemptFinished, AttemptStarted, CircuitChanged, Event, RequestFinished, RequestStarted
 from pointsman.targets import Target
 
 Columns: TypeAlias = tuple[str, str, float | None, str]
 """A mark for what the line is about, what came of it, seconds, and the rest of the story."""
 
 _RESET, _DIM, _RED, _GREEN, _YELLOW = "\x1b[0m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"
-_COLOURS: dict[AttemptOutcome, str] = {
+_COLOURS: dict[AttemptOutcome | RequestOutcome, str] = {
     "answered": _GREEN,
+    "last_resort": _YELLOW,
     "failed": _RED,
     "cancelled": _YELLOW,
     "abandoned": _YELLOW,
@@ -30,7 +35,8 @@ _COLOURS: dict[AttemptOutcome, str] = {
 def text_line(event: Event, *, colour: bool = False) -> str:
     """The event as one line without a newline, in local time. Most lines fit 80 columns."""
     mark, outcome, seconds, story = _columns(event)
-    when = f"{time.strftime('%H:%M:%S', time.localtime(event.time))} {_printable(event.request_id[-4:]):4}"
+    owner = "" if isinstance(event, CircuitChanged) else event.request_id[-4:]
+    when = f"{time.strftime('%H:%M:%S', time.localtime(event.time))} {_printable(owner):4}"
     outcome = f"{_printable(outcome):14}"
     took = "" if seconds is None else f"{seconds:.2f} s"
     if colour:
@@ -51,6 +57,8 @@ def _columns(event: Event) -> Columns:
             return f"#{event.number}", outcome, event.duration, _target(event.target)
         case RequestFinished():
             return "=", event.outcome, event.duration, _listed(event.task, *_summary(event.decision))
+        case CircuitChanged():
+            return "!", event.after.replace("_", " "), event.open_for, f"{event.scope} {event.name}: {event.why}"
 
 
 def _summary(decision: Decision) -> tuple[str | None, ...]:
