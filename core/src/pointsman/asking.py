@@ -72,20 +72,22 @@ def decide_fallback(request: Request, failure: Failure, state: RouteState) -> Ne
 
 def admit(target: Target, ctx: DecisionContext) -> Admission | Refusal:
     """Everyone's permits, or the first refusal; permits that were given before it are settled unused."""
-    permits: list[tuple[str, Permit]] = []
+    permits: Admission = ()
     try:
         for step in ctx.snapshot.hooks.admit:
             answer = _ask(step, "admit", (Permit, SkipTarget, WaitUntil), target, ctx)
+            if answer is None:
+                continue
             if isinstance(answer, Permit):
-                permits.append((step.plugin, answer))
-            elif answer is not None:
-                refusal = _refusal(step.plugin, answer)
-                settle(tuple(permits), None, None, ctx)
-                return refusal
+                permits = (*permits, (step.plugin, answer))
+                continue
+            refusal = _refusal(step.plugin, answer)
+            settle(permits, None, None, ctx)
+            return refusal
     except BaseException:
-        settle(tuple(permits), None, None, ctx)
+        settle(permits, None, None, ctx)
         raise
-    return tuple(permits)
+    return permits
 
 
 def settle(admission: Admission, outcome: AttemptOutcome | None, failure: Failure | None, ctx: DecisionContext) -> None:

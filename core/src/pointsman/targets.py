@@ -17,7 +17,7 @@ class Target:
     """What that backend calls the model: the `model` on the wire."""
     context: int | None = field(default=None, eq=False)
     """Context window in tokens, or None where the configuration does not say."""
-    quota: str | None = field(default=None, eq=False)
+    quota: str | None = None
     """The allowance that this target draws on, by name; None is the backend's own account."""
 
     @property

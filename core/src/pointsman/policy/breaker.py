@@ -61,6 +61,8 @@ class Breaker(Gate):
     probe_lease: Seconds = field(default=Seconds(60.0), validator=validators.gt(Seconds(0.0)))
     """How long the attempt that was let through keeps others out, should nothing be heard of it."""
     _store: PerProcess[CircuitStore] = field(init=False)
+    _permits: dict[Target, _Leased] = field(factory=dict[Target, _Leased], init=False)
+    """The last one of each target: while nothing fails, a store gives the same lease again and again."""
 
     def __attrs_post_init__(self) -> None:
         thresholds = Thresholds(
@@ -77,13 +79,16 @@ class Breaker(Gate):
 
     @hookimpl
     def admit(self, target: Target, ctx: DecisionContext) -> Permit | SkipTarget:
-        keys = _keys(target.backend, target.model, target.allowance)
-        answer, moved = self._store.here().admit(keys, ctx.now)
+        answer, moved = self._store.here().admit(_keys(target), ctx.now)
+        known = self._permits.get(target)
+        if known is not None and known.lease is answer:
+            return known
         if moved:
             _announce(moved, ctx)
         if isinstance(answer, Shut):
             return SkipTarget(_why(answer), retry_after=answer.retry_after)
-        return _Leased(target, answer)
+        permit = self._permits[target] = _Leased(target, answer)
+        return permit
 
     @hookimpl
     def settle(
@@ -95,8 +100,8 @@ class Breaker(Gate):
         if outcome == "answered":
             moved = store.succeed(permit.lease, ctx.now)
         else:
-            keys = _keys(permit.target.backend, permit.target.model, permit.target.allowance)
-            effects: list[Effect] = [_effect(key.scope, failure if outcome == "failed" else None) for key in keys]
+            blamed = failure if outcome == "failed" else None
+            effects: list[Effect] = [_effect(key.scope, blamed) for key in _keys(permit.target)]
             why = failure.message if failure else ""
             moved = store.settle(permit.lease, effects, why, ctx.now, ctx.random)
         if moved:
@@ -115,8 +120,12 @@ class Breaker(Gate):
 
 
 @lru_cache(maxsize=4096)
-def _keys(backend: str, model: str, allowance: str) -> tuple[CircuitKey, ...]:
-    return CircuitKey("target", f"{backend}/{model}"), CircuitKey("backend", backend), CircuitKey("quota", allowance)
+def _keys(target: Target) -> tuple[CircuitKey, ...]:
+    return (
+        CircuitKey("target", str(target)),
+        CircuitKey("backend", target.backend),
+        CircuitKey("quota", target.allowance),
+    )
 
 
 def _effect(scope: CircuitScope, failure: Failure | None) -> Effect:

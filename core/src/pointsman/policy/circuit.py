@@ -89,7 +89,7 @@ class Circuit:
             self._recent.clear()
             return Change("half_open", "closed", "an attempt succeeded")
         self._in_a_row = 0
-        self._recent.add(now, failed=False)
+        self._recent.add(now)
         return None
 
     def failed(self, generation: int, now: float, draw: float, why: str) -> Change | None:
@@ -150,22 +150,16 @@ class _Recent:
         self._grain = window / GRAIN
         self._parts: deque[list[int]] = deque()
         """Each: its place in time, attempts, failures."""
-        self._attempts = self._failures = 0
+        self.clear()
 
-    def add(self, now: float, *, failed: bool) -> None:
-        parts = self._parts
-        place = int(now / self._grain)
-        if not parts or parts[-1][0] != place:
-            parts.append([place, 0, 0])
-            while parts[0][0] <= place - GRAIN:
-                _, attempts, failures = parts.popleft()
-                self._attempts -= attempts
-                self._failures -= failures
-        last = parts[-1]
-        last[1] += 1
+    def add(self, now: float, *, failed: bool = False) -> None:
+        if now >= self._part_ends:
+            self._begin_part(now)
+        part = self._parts[-1]
+        part[1] += 1
         self._attempts += 1
         if failed:
-            last[2] += 1
+            part[2] += 1
             self._failures += 1
 
     def counts(self) -> tuple[int, int]:
@@ -175,3 +169,13 @@ class _Recent:
     def clear(self) -> None:
         self._parts.clear()
         self._attempts = self._failures = 0
+        self._part_ends = 0.0
+
+    def _begin_part(self, now: float) -> None:
+        place = int(now / self._grain)
+        self._parts.append([place, 0, 0])
+        self._part_ends = (place + 1) * self._grain
+        while self._parts[0][0] <= place - GRAIN:
+            _, attempts, failures = self._parts.popleft()
+            self._attempts -= attempts
+            self._failures -= failures

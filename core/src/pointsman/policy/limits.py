@@ -66,13 +66,18 @@ class Limits(Gate):
     max_wait: Seconds = field(default=Seconds(10.0), validator=validators.ge(Seconds(0.0)))
     """From the beginning of a request; what frees later than that is skipped."""
     _counts: PerProcess[_Counts] = field(init=False)
+    _limited: dict[Target, tuple[str, ...]] = field(factory=dict[Target, tuple[str, ...]], init=False)
+    """For each target that was asked about, the names under which it has a limit."""
 
     def __attrs_post_init__(self) -> None:
         self._counts = PerProcess(_Counts)
 
     @hookimpl
     def admit(self, target: Target, ctx: DecisionContext) -> Permit | SkipTarget | WaitUntil | None:
-        names = tuple(name for name in _names(target) if name in self.concurrency or name in self.per_minute)
+        names = self._limited.get(target)
+        if names is None:
+            known = self.concurrency.keys() | self.per_minute.keys()
+            names = self._limited[target] = tuple(name for name in _names(target) if name in known)
         if not names:
             return None
         now, counts = ctx.now, self._counts.here()

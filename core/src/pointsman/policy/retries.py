@@ -22,6 +22,10 @@ PASSING: frozenset[Kind] = frozenset({"connect", "server", "timeout", "bad_respo
 """Kinds that may be over in a moment. So may `rate_limit`, where the server says when."""
 
 
+ROUNDING = 1e-9
+"""Ten tenths are one retry."""
+
+
 class _Budget:
     """Retries that each target still has."""
 
@@ -41,7 +45,7 @@ class _Budget:
         """Whether there was one left."""
         with self._lock:
             spent = self._spent.get(target, 0.0)
-            if spent + 1 > self._size:
+            if spent + 1 > self._size + ROUNDING:
                 return False
             self._spent[target] = spent + 1
             return True

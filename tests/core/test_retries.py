@@ -1,0 +1,196 @@
+"""The second chance: only when nothing else is left, after a pause, and paid for out of a budget."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pointsman.errors import AllTargetsFailed, Failure
+from pointsman.testing import Answers, Fails, Hangs, Simulation
+from tests.core.simulated import FAST, always, by_target, in_turn, routes
+from tests.core.support import OFF, decided
+
+
+def simulated(script, *, backends=("only",), models=("small",), retries=None, router=None, seed=0):
+    plugins = {"breaker": OFF, "retries": retries or {}}
+    return Simulation(routes(backends, models, plugins=plugins, router=router or {}), script, seed=seed)
+
+
+def tried(call) -> list[str]:
+    return [str(attempt.target) for attempt in decided(call.completion or call.error).attempts]
+
+
+@pytest.mark.parametrize("kind", ["connect", "server", "timeout", "bad_response"])
+def test_the_last_target_is_tried_again_when_its_failure_may_be_over_in_a_moment(kind):
+    simulation = simulated(in_turn(Fails(kind, after=0.01)))
+    call = simulation.request(at=0)
+    simulation.run()
+    assert tried(call) == ["only/small"] * 2
+    assert decided(call.completion).attempts[1].why == "attempt 2 on it: no other target is left"
+
+
+@pytest.mark.parametrize("kind", ["auth", "payment", "not_found", "rate_limit", "plugin", "local_limit"])
+def test_other_failures_are_not_over_in_a_moment(kind):
+    simulation = simulated(in_turn(Fails(kind, after=0.01)))
+    call = simulation.request(at=0)
+    simulation.run()
+    assert tried(call) == ["only/small"]
+    assert not call.answered
+
+
+@pytest.mark.parametrize("kind", ["bad_request", "content_policy", "context_length"])
+def test_a_request_that_is_at_fault_itself_is_not_tried_again(kind):
+    simulation = simulated(in_turn(Fails(kind, after=0.01)))
+    call = simulation.request(at=0)
+    simulation.run()
+    assert tried(call) == ["only/small"]
+
+
+def test_moving_on_beats_waiting():
+    simulation = simulated(in_turn(FAST, FAST, FAST), models=("small", "large"), backends=("proxy", "direct"))
+    call = simulation.request(at=0)
+    simulation.run()
+    assert tried(call) == ["proxy/small", "proxy/large", "direct/small", "direct/large"]
+    assert call.duration < 0.05
+
+
+def test_those_that_are_left_have_their_second_chance_in_turn():
+    simulation = simulated(by_target({"a/small": FAST, "b/small": FAST}), backends=("a", "b"))
+    call = simulation.request(at=0)
+    simulation.run()
+    assert tried(call) == ["a/small", "b/small", "a/small", "b/small"]
+
+
+def test_retries_come_out_of_the_same_budget_of_attempts():
+    simulation = simulated(always(FAST), router={"max_attempts": 3})
+    call = simulation.request(at=0)
+    simulation.run()
+    assert tried(call) == ["only/small"] * 3
+    assert isinstance(call.error, AllTargetsFailed)
+
+
+def test_pauses_are_left_to_chance_below_a_limit_that_doubles():
+    longest = [0.0, 0.0, 0.0]
+    for seed in range(200):
+        simulation = simulated(always(Fails("server", after=0.0)), seed=seed)
+        simulation.request(at=0)
+        times = [attempt.time for attempt in simulation.run().attempts]
+        pauses = [after - before for before, after in zip(times, times[1:], strict=False)]
+        assert all(0 <= pause <= limit for pause, limit in zip(pauses, (0.5, 1.0, 2.0), strict=True))
+        longest = [max(pair) for pair in zip(longest, pauses, strict=True)]
+    assert [seen > 0.9 * limit for seen, limit in zip(longest, (0.5, 1.0, 2.0), strict=True)] == [True] * 3
+
+
+def test_the_limit_of_a_pause_has_a_cap():
+    router = {"max_attempts": 12, "deadline": 1000}
+    simulation = simulated(always(Fails("server", after=0.0)), retries={"pause_at_most": 1.5}, router=router)
+    simulation.request(at=0)
+    times = [attempt.time for attempt in simulation.run().attempts]
+    assert max(after - before for before, after in zip(times, times[1:], strict=False)) <= 1.5
+
+
+def test_a_server_that_says_when_is_asked_again_then():
+    limited = Failure.of("rate_limit", "slow down", retry_after=7.0)
+    simulation = simulated(in_turn(Fails(limited, after=0.0)))
+    call = simulation.request(at=0)
+    first, second = simulation.run().attempts
+    assert call.answered
+    assert second.time - first.time == pytest.approx(7.0)
+
+
+def test_waiting_that_does_not_fit_the_deadline_is_not_begun():
+    limited = Failure.of("rate_limit", "slow down", retry_after=70.0)
+    simulation = simulated(in_turn(Fails(limited, after=0.0)))
+    call = simulation.request(at=0)
+    simulation.run()
+    assert tried(call) == ["only/small"]
+    assert call.duration == 0.0
+    assert call.error is not None
+    assert call.error.retry_after == 70.0
+
+
+def test_with_the_breaker_on_a_retry_after_is_waited_for_and_then_tried():
+    """The breaker keeps everyone out for as long as the server said, and no longer."""
+    limited = Failure.of("rate_limit", "slow down", retry_after=7.0)
+    simulation = Simulation(routes(["only"], ["small"]), in_turn(Fails(limited, after=0.0)))
+    call = simulation.request(at=0)
+    simulation.run()
+    assert call.answered
+    assert call.duration == pytest.approx(7.01)
+
+
+# The budget
+
+
+def test_a_dead_target_costs_ten_retries_and_then_one_attempt_a_request():
+    simulation = simulated(always(FAST))
+    for second in range(100):
+        simulation.request(at=second * 10)
+    assert len(simulation.run().attempts) == 100 + 10
+
+
+def test_successes_alone_refill_it():
+    alive = {"now": False}
+
+    def script(attempt):
+        return Answers(after=0.01) if alive["now"] else FAST
+
+    simulation = simulated(script)
+    for second in range(20):
+        simulation.request(at=second * 10)
+    assert len(simulation.run().attempts) == 30
+    alive["now"] = True
+    for second in range(20):
+        simulation.request(at=300 + second)
+    assert len(simulation.run().attempts) == 50
+    alive["now"] = False
+    for second in range(20):
+        simulation.request(at=400 + second * 10)
+    assert len(simulation.run().attempts) == 50 + 20 + 2
+
+
+def test_it_never_holds_more_than_it_began_with():
+    simulation = simulated(lambda attempt: Answers(after=0.0) if attempt.time < 1000 else FAST)
+    for second in range(1000):
+        simulation.request(at=second)
+    for second in range(20):
+        simulation.request(at=1000 + second * 10)
+    assert len(simulation.run().attempts) == 1000 + 20 + 10
+
+
+def test_each_target_has_its_own():
+    simulation = simulated(by_target({"only/small": FAST, "only/large": FAST}), models=("small", "large"))
+    for second in range(50):
+        simulation.request(at=second * 10, model="small" if second % 2 else "large")
+    assert len(simulation.run().attempts) == 50 + 20
+
+
+def test_without_a_budget_nothing_is_tried_again():
+    simulation = simulated(always(FAST), retries={"budget": 0.0})
+    simulation.request(at=0)
+    assert len(simulation.run().attempts) == 1
+
+
+def test_a_pause_ends_with_the_request():
+    simulation = simulated(always(Hangs()), router={"attempt_timeout": 1.0, "max_attempts": 50, "deadline": 10.0})
+    call = simulation.request(at=0)
+    simulation.run()
+    assert call.duration <= 10.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    ends=st.lists(st.booleans(), min_size=1, max_size=150),
+    budget=st.sampled_from([0.0, 1.0, 10.0]),
+    seed=st.integers(0, 1000),
+)
+def test_retries_never_exceed_the_budget_and_a_tenth_of_the_successes(ends, budget, seed):
+    left = iter(ends)
+    simulation = simulated(
+        lambda _: Answers(after=0.0) if next(left, True) else FAST, retries={"budget": budget}, seed=seed
+    )
+    for number in range(len(ends)):
+        simulation.request(at=number * 61.0)
+    result = simulation.run()
+    retries = len(result.attempts) - len(result.calls)
+    successes = sum(call.answered for call in result.calls)
+    assert retries <= budget + 0.1 * successes + 1e-9
