@@ -66,7 +66,7 @@ def configuration(proxy_url: str, openrouter_url: str, share: float, pace: float
     """The Friday configuration, pointed at the stand-ins and with the demo's own sink in place of stdout's."""
     table: dict[str, Any] = tomllib.loads(files(__name__).joinpath("friday.toml").read_text(encoding="utf-8"))
     key = Secret("sk-demo", "the demo's own")
-    table["router"]["deadline"] = DEADLINE * max(pace, 1.0)
+    table["router"]["deadline"] = DEADLINE * max(pace, 0.5)
     table["plugins"] = {
         "litellm_backend": {"base_url": proxy_url, "api_key": key},
         "openrouter_direct": {"base_url": f"{openrouter_url}/api/v1", "api_key": key},
