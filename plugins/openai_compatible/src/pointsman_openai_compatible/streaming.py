@@ -16,6 +16,7 @@ from .connection import BROKEN, cut_short
 from .decoding import BadBody
 from .envelope import ServerError
 from .sse import EventDecoder, EventTooLarge
+from .untrusted import as_mapping
 
 EVENT_STREAM = "text/event-stream"
 
@@ -44,8 +45,10 @@ async def chunks_of(
                         continue  # read on to the end, so that the connection can be used again
                     body = chunks.parse(event.data)
                     if error := _error_in(body):
-                        told = envelope.error_in_success(error, response.status_code, response.headers, sent)
-                        yield failure_of(told)
+                        if told := body.get("usage"):
+                            yield Chunk(usage=answer.usage(as_mapping(told)))  # what failed may cost all the same
+                        failed = envelope.error_in_success(error, response.status_code, response.headers, sent)
+                        yield failure_of(failed)
                         return
                     chunk = chunks.chunk_of(body)
                     if not same_answer.goes_on(chunk):
