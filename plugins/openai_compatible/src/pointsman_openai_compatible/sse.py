@@ -70,7 +70,7 @@ class EventDecoder:
         if name == b"data":
             value = value.removeprefix(b" ")
             self._data.append(value)
-            self._size += len(value)
+            self._size += len(value) + 1  # with the line's end, or empty lines would be free
             if self._size > self._max_event:
                 raise EventTooLarge
         elif name == b"event":
