@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import AsyncIterator
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -544,6 +545,20 @@ def test_where_only_plugins_failed_the_error_names_the_last_one(read):
 
 
 # The stream itself
+
+
+def test_the_record_says_who_answers_while_the_answer_is_read():
+    world = two_backends([[failure("connect")]], [repeat(*said("a"))])
+    with world.new_router() as router, router.stream("hello") as stream:
+        next(stream)
+        begun = stream.decision
+        assert begun
+        assert (str(begun.served), begun.outcome) == ("direct/small", None)
+        assert [str(attempt.target) for attempt in begun.attempts] == ["proxy/small"]
+        stream.close()
+        ended = stream.decision
+        assert ended
+        assert (ended.served, ended.outcome, len(ended.attempts)) == (None, "abandoned", 2)
 
 
 def test_a_stream_that_nobody_reads_makes_no_request_and_no_record():
