@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -238,12 +239,14 @@ async def until(condition: Callable[[], bool]) -> None:
     await asyncio.sleep(0)
 
 
-async def nothing_left() -> None:
-    """No task but the caller's own is left in the loop, once what was cancelled has had its turn."""
+async def nothing_left(within: float = 0.0) -> None:
+    """No task but the caller's own is left in the loop, once what was cancelled had its turn, or so many seconds."""
+    ends = time.monotonic() + within
     for _ in range(3):
         await asyncio.sleep(0)
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    assert not left, left
+    while left := asyncio.all_tasks() - {asyncio.current_task()}:
+        assert time.monotonic() < ends, left
+        await asyncio.sleep(0.005)
 
 
 Reader = Callable[..., Reading]
