@@ -5,40 +5,41 @@ The recordings are not part of this project; without them the module is skipped.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import httpx
 import pytest
-from attrs import define, evolve, field
+from attrs import define, field
 
 from pointsman import Router
-from pointsman.chat import Chunk, Completion
-from pointsman.errors import Failure, PointsmanError, RouteError, StreamInterrupted
 from pointsman.testing import SSE, Reply, ScriptedServer
 from tests.support.streaming import World, in_both_faces
 from tests.wire.recordings import MISSING, Recording, are_here, check_answer, check_failure, expectations, recording
+from tests.wire.streamed import Saying, Told, config, read, router_over
 
 if not are_here():
     pytest.skip(MISSING, allow_module_level=True)
 
 EXPECTED = expectations(stream=True)
 
-EMPTY = {
-    "litellm_proxy/v1.106.2/main/stream_jsonforstream.json",
-    "litellm_proxy/v1.109.1/main/stream_jsonforstream.json",
-}
+EMPTY = {f"litellm_proxy/v{version}/main/stream_jsonforstream.json" for version in ("1.106.2", "1.109.1")}
 """Streams that end well and have said nothing. It is the router who notices, and it knows no HTTP status."""
 
 
-def config(backend: str, plugins: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
-    return {
-        # The same target would be tried again, being the last one.
-        "router": {"max_attempts": 1},
-        "plugins": {backend: settings, "breaker": {"enabled": False}, **plugins},
-        "models": {"recorded": {"on": {backend: "recorded"}}},
-    }
+def check(name: str, told: Told) -> None:
+    """What a reader was told is what the recording is expected to mean."""
+    expected, asked = EXPECTED[name], recording(name).asked
+    if expected["outcome"] == "completion":
+        assert told.failure is None
+    else:
+        assert told.failure is not None
+        check_failure(told.failure, expected | ({"status": None} if name in EMPTY else {}), asked)
+    if expected["outcome"] == "failure":
+        assert told.answer is None
+    else:
+        assert told.answer is not None
+        check_answer(told.answer, expected)
 
 
 def options(recorded: Recording) -> dict[str, Any]:
@@ -59,35 +60,10 @@ class Replaying(World):
 
     def new_router(self) -> Router:
         headers, body = dict(self.recorded.headers), self.recorded.body
-        streams = body.startswith((b"data:", b":"))
-        answer = SSE([body], done=False, headers=headers) if streams else None
-        self.server.play(answer or Reply(self.recorded.status, body=body, headers=headers))
+        whole = Reply(self.recorded.status, body=body, headers=headers)
+        streamed = SSE([body], done=False, headers=headers)
+        self.server.play(streamed if body.startswith((b"data:", b":")) else whole)
         return Router(config(self.recorded.backend, {"sink": self.sink}, base_url=self.server.url))
-
-
-def check(name: str, told: Completion | PointsmanError) -> None:
-    """What a reader was told at the end is what it is expected to be."""
-    expected, asked = EXPECTED[name], recording(name).asked
-    answer, failure = outcome_of(told)
-    if expected["outcome"] == "completion":
-        assert failure is None
-    else:
-        assert failure is not None
-        check_failure(failure, expected | ({"status": None} if name in EMPTY else {}), asked)
-    if expected["outcome"] == "failure":
-        assert answer is None
-    else:
-        assert answer is not None
-        check_answer(answer, expected)
-
-
-def outcome_of(told: Completion | PointsmanError) -> tuple[Completion | None, Failure | None]:
-    """The answer, or what had arrived of it, and what failed."""
-    assert isinstance(told, Completion | RouteError)
-    assert told.decision is not None
-    (attempt,) = told.decision.attempts
-    answer = told.partial if isinstance(told, StreamInterrupted) else told if isinstance(told, Completion) else None
-    return answer and evolve(answer, decision=None), attempt.failure
 
 
 @in_both_faces
@@ -95,64 +71,27 @@ def outcome_of(told: Completion | PointsmanError) -> tuple[Completion | None, Fa
 def test_a_recorded_stream_means_what_it_is_expected_to_mean(name, read, server):
     recorded = recording(name)
     reading = read(Replaying(recorded=recorded, server=server), **options(recorded))
-    check(name, reading.error or reading.completion)
-    if EXPECTED[name]["outcome"] == "failure":
-        assert reading.chunks == [], "what failed before its first content was not seen"
+    check(name, Told.of(reading.chunks, reading.error or reading.completion))
 
 
 # Cut anew, at the transport's seam
 
 
-@define(eq=False)
-class Pieces(httpx.AsyncByteStream):
-    """A body that comes in these pieces."""
-
-    pieces: Sequence[bytes]
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self.pieces:
-            yield piece
-
-
-@define(eq=False)
-class Cutting(httpx.AsyncBaseTransport):
-    """Answers with the recording, its body cut at `cuts`."""
-
-    recorded: Recording
-    cuts: Sequence[int] = ()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body, edges = self.recorded.body, [0, *self.cuts, len(self.recorded.body)]
-        pieces = [body[begin:end] for begin, end in pairwise(edges)]
-        return httpx.Response(self.recorded.status, headers=self.recorded.headers, stream=Pieces(pieces))
-
-
-async def read_through(router: Router, recorded: Recording) -> tuple[list[Chunk], Completion | PointsmanError]:
-    chunks: list[Chunk] = []
-    async with router.astream("hello", **options(recorded)) as stream:
-        try:
-            async for chunk in stream:
-                chunks.append(chunk)  # noqa: PERF401 - what came before an error counts
-        except PointsmanError as error:
-            return chunks, error
-        return chunks, stream.completion
-
-
 def differing(name: str, ways: Sequence[Sequence[int]]) -> list[Sequence[int]]:
     """The ways of cutting a recorded stream that make a difference to the reader."""
     recorded = recording(name)
-    transport = Cutting(recorded)
-    settings: dict[str, Any] = {"base_url": "http://unused.invalid", "transport": lambda: transport}
+    transport = Saying([recorded.body], recorded.status, recorded.headers)
 
     async def run() -> list[Sequence[int]]:
         found: list[Sequence[int]] = []
-        async with Router(config(recorded.backend, {}, **settings)) as router:
-            uncut, told = await read_through(router, recorded)
-            check(name, told)
-            for transport.cuts in ways:
-                chunks, again = await read_through(router, recorded)
-                if chunks != uncut or outcome_of(again) != outcome_of(told):
-                    found.append(transport.cuts)
+        async with router_over(recorded.backend, transport) as router:
+            uncut = await read(router, **options(recorded))
+            check(name, uncut)
+            for cuts in ways:
+                edges = [0, *cuts, len(recorded.body)]
+                transport.pieces = [recorded.body[begin:end] for begin, end in pairwise(edges)]
+                if await read(router, **options(recorded)) != uncut:
+                    found.append(cuts)
         return found
 
     return asyncio.run(run())
