@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Any
 
 from pointsman.chat import Completion
-from pointsman.cli.output import print_json, reported, wrong_use
+from pointsman.cli.output import print_json, wrong_use
 from pointsman.errors import RouteError
 from pointsman.plugins import installed
 from pointsman.router import Router
@@ -37,7 +37,6 @@ def run(*, share: float, proxy: str, pace: float, as_json: bool) -> None:
     with (
         ScriptedServer(openrouter.direct) as openrouter_server,
         ScriptedServer(stand_in.answer) as proxy_server,
-        reported(),
         Router(configuration(proxy_server.url, openrouter_server.url, share, pace, watcher)) as router,
     ):
         show.opening(share, proxy)
