@@ -37,7 +37,6 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
 @pytest.fixture
 def scene(standing: Standing, caplog: pytest.LogCaptureFixture) -> Iterator[Scene]:
     """The scene, after which no thread, descriptor or connection is left."""
-    gc.collect()
     before = left_open()
     yield Scene(faulty=standing.faulty, good=standing.good, ca=standing.ca, ca_file=standing.ca_file, log=caplog)
     for server in (standing.faulty, standing.good):

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import pickle
-from collections.abc import Callable, Mapping
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +239,14 @@ class Scene:
 
 def _unsent(finished: AttemptFinished) -> bool:
     return finished.failure is not None and finished.failure.delivery == "not_sent"
+
+
+@contextmanager
+def over_tls(scene: Scene, certificate: trustme.LeafCert) -> Iterator[ScriptedServer]:
+    """The faulty backend's server shows this certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    with ScriptedServer(well, ssl_context=context) as server:
+        scene.url = server.url
+        scene.requests = lambda: len(server.requests)
+        yield server

@@ -1,17 +1,13 @@
 """Servers that cannot be reached: nothing was sent, and the next target answers."""
 
 import socket
-import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
 import trustme
 
-from pointsman.testing import ScriptedServer
-from tests.faults.scene import LATE, LIMIT, Scene, in_every_face, well
+from tests.faults.scene import LATE, LIMIT, in_every_face, over_tls
 from tests.faults.table import row
 from tests.support.sockets import closed_port, deaf, full
 
@@ -73,17 +69,6 @@ def test_a_black_hole_is_left_within_the_connect_limit(scene, face):
 
 
 # TLS
-
-
-@contextmanager
-def over_tls(scene: Scene, certificate: trustme.LeafCert) -> Iterator[ScriptedServer]:
-    """The faulty backend's server shows this certificate."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    certificate.configure_cert(context)
-    with ScriptedServer(well, ssl_context=context) as server:
-        scene.url = server.url
-        scene.requests = lambda: len(server.requests)
-        yield server
 
 
 CERTIFICATES = {
