@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from pointsman.chat import Completion, InnerAttempts, ToolCall, Usage
 from pointsman.testing.replies import sse_event
@@ -492,3 +494,40 @@ def test_a_stream_under_a_failed_status_is_a_failure():
     """A proxy of 1.80 says so when everything that it has is cooled down."""
     body = sse_event(proxy_error("503", "No deployments available")) + DONE
     assert came_whole(LITELLM, body, 503, kind="text/event-stream").blame[0] == "server"
+
+
+# Whatever comes
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 600) | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def shaped(names: str, **known: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects with some of these names, and anything under them."""
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(names.split(), ANY_JSON) | known)
+
+
+FUNCTION = shaped("name arguments")
+CALL = shaped("index id type", function=FUNCTION | ANY_JSON)
+DELTA = shaped(
+    "content reasoning reasoning_content reasoning_details refusal images",
+    tool_calls=st.lists(CALL | ANY_JSON, max_size=2) | ANY_JSON,
+)
+CHOICE = shaped(
+    "index error finish_reason native_finish_reason message provider_specific_fields", delta=DELTA | ANY_JSON
+)
+USAGE = shaped("prompt_tokens completion_tokens cost completion_tokens_details")
+EVENT = shaped(
+    "id model provider error", choices=st.lists(CHOICE | ANY_JSON, max_size=2) | ANY_JSON, usage=USAGE | ANY_JSON
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(backend=st.sampled_from([*DIALECTS]), events=st.lists(EVENT, max_size=4))
+@example(backend=OPENROUTER, events=[{"choices": [{"native_finish_reason": []}]}])
+def test_whatever_comes_is_an_answer_or_a_failure_and_never_the_plugins_fault(backend: str, events: Events):
+    got = told(backend, events)
+    assert got.failure is None or not got.failure.message.startswith("plugin ")
