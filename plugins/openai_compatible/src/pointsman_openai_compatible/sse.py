@@ -3,6 +3,9 @@
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation: lines end
 with LF, CRLF or CR; the text is UTF-8 whatever a header says, a byte order mark at its beginning is skipped; an event
 that the stream ends in the middle of is not dispatched. Types and ids of events are not kept: no chat stream has any.
+
+Our own, because httpx-sse 0.4.3 holds back a line that ends with CR until more comes, dispatches events without data,
+keeps the byte order mark, and bounds nothing.
 """
 
 _BOM = b"\xef\xbb\xbf"
