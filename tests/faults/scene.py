@@ -27,8 +27,8 @@ from tests.support.canaries import KEY, PROMPT, assert_clean, everything_shown
 from tests.support.streaming import nothing_left
 from tests.support.wires import WITHIN, event
 
-LIMIT = 0.2
-"""Seconds for connecting, for an attempt, for the first content of a stream, and between two."""
+LIMIT = 0.25
+"""Seconds for connecting, or for an attempt, in the tests that wait for them."""
 
 LATE = 0.5
 """Seconds that a busy machine may add."""
@@ -136,8 +136,8 @@ class Scene:
         self.good.play(well)
 
     def new_router(self) -> Router:
-        common = {"ca_file": str(self.ca_file), "connect_timeout": LIMIT, "api_key": Secret(KEY)}
-        limits = {"attempt_timeout": LIMIT, "first_token_timeout": LIMIT, "idle_timeout": LIMIT, "deadline": 20}
+        common = {"ca_file": str(self.ca_file), "connect_timeout": 5, "api_key": Secret(KEY)}
+        limits = {"attempt_timeout": 5, "first_token_timeout": 5, "idle_timeout": 5, "deadline": 20}
         faulty = {"use": "openai_compatible", "base_url": self.url, **common, **self.settings}
         good = {"use": "openai_compatible", "base_url": self.good.url, **common}
         contexts = [{} if tokens is None else {"context": tokens} for tokens in self.contexts]

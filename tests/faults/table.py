@@ -26,7 +26,7 @@ ROWS: dict[int, tuple[str, str]] = {
     7: ("No headers ever", f"{NEXT}, at the attempt's limit"),
     8: ("Headers dripping one byte at a time", f"{NEXT}, at the attempt's limit: bytes are not progress"),
     9: ("Body dripping one byte at a time", f"{NEXT}, at the attempt's limit: bytes are not progress"),
-    10: ("Body stalls in the middle", f"the idle limit, then {CUT}"),
+    10: ("Body stalls in the middle", f"at the idle limit; {CUT}"),
     11: ("RST or FIN in the middle", CUT),
     12: ("Content-Length longer than the body; truncated chunked body", CUT),
     13: ("Close-delimited body cut short", f"{CUT}; never a success"),
@@ -42,9 +42,9 @@ ROWS: dict[int, tuple[str, str]] = {
         "200 with no content and no tool call: `stop` / `length` / `content_filter`",
         f"`bad_response`, {NEXT} / an answer / **raise**, neutral",
     ),
-    23: ("Keep-alive comments only, for ever", f"the first-token limit, {NEXT}"),
+    23: ("Keep-alive comments only, for ever", f"{NEXT}, at the first-token limit"),
     24: ("SSE with CRLF, CR, several data lines, comments, fields and UTF-8 split over packets", "byte-exact"),
-    25: ("One event of 25 MB", f"cut off at `max_event`, {CUT}"),
+    25: ("One event of 25 MB", f"cut off at `max_event`; {CUT}"),
     26: (
         "429 with Retry-After in seconds or as a date",
         "**next**, opens; waits only when nothing is left and it fits the deadline",
@@ -89,10 +89,10 @@ ROWS: dict[int, tuple[str, str]] = {
 INTRODUCTION = """\
 # Faults
 
-What goes wrong between a program and a model, what is promised for it, and the tests that hold the promise. Every test
-runs against real sockets, and asserts the outcome, how many requests the server saw, that there is one record for each
-attempt and one for the request, that no task, thread, connection or descriptor is left, and that neither key nor prompt
-is in any text.
+What goes wrong between a program and a model, what is promised for it, and the tests that hold the promise. What
+servers and networks do is done to real sockets, in both faces. Each test asserts the outcome, how many requests the
+server saw, that there is one record for each attempt and one for the request, that no task, thread, connection or
+descriptor is left, and that neither key nor prompt is in any text.
 
 **next**: the next target answers, and the caller sees nothing of it. **raise**: the caller gets a typed error. For the
 breaker of the target, a failure *counts* as one strike, *opens* it at once, or is *neutral*.

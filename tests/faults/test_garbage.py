@@ -68,7 +68,6 @@ def test_a_compressed_answer_that_does_not_unpack_is_passed_by(scene, face, enco
 @pytest.mark.parametrize("kind", ["application/json", STREAM["content-type"]], ids=["JSON", "SSE"])
 def test_a_compressed_bomb_is_passed_by_in_bounded_memory(scene, face, kind):
     scene.settings["max_body"] = 1_000_000
-    scene.router |= {"attempt_timeout": 5, "first_token_timeout": 5}
     bomb = gzip.compress(b":" * 64_000_000, compresslevel=1)
     scene.faulty.play(Reply(200, body=bomb, headers={"content-encoding": "gzip", "content-type": kind}))
     tracemalloc.start()

@@ -16,6 +16,7 @@ SLOWLY = 0.01
 
 
 def ended_in_time(scene: Scene, face: str) -> None:
+    scene.router |= {"attempt_timeout": LIMIT, "first_token_timeout": LIMIT}
     told = scene.ask(face)
     told.moved_on(TOO_LATE)
     assert LIMIT <= told.took < LIMIT + LATE

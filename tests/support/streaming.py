@@ -16,6 +16,7 @@ from pointsman.errors import AttemptFailed, Failure, PointsmanError, StreamInter
 from pointsman.events import Event
 from pointsman.hookspecs import BackendInvocation, Streaming, hookimpl
 from tests.core.support import Collecting, answer, story, table
+from tests.support.canaries import assert_clean, everything_shown
 
 USAGE = Usage(input_tokens=3, output_tokens=5, cost=0.001, cost_source="usage.cost")
 
@@ -127,6 +128,7 @@ class World:
     router: Mapping[str, Any] = field(factory=dict[str, Any])
     plugins: dict[str, object] = field(factory=dict[str, object])
     sink: Collecting = field(factory=Collecting)
+    prompt: str = "hello"
     deaf: bool = False
     """Whether a backend ignores its cancellation, so that its task outlives the request for a while."""
 
@@ -188,7 +190,7 @@ class Reading:
 def read_synchronously(world: World, **options: Any) -> Reading:
     chunks: list[Chunk] = []
     error = None
-    with world.new_router() as router, router.stream("hello", **options) as stream:
+    with world.new_router() as router, router.stream(world.prompt, **options) as stream:
         try:
             chunks.extend(stream)
         except PointsmanError as raised:
@@ -205,7 +207,7 @@ def read_asynchronously(world: World, **options: Any) -> Reading:
         chunks: list[Chunk] = []
         error = None
         async with world.new_router() as router:
-            async with router.astream("hello", **options) as stream:
+            async with router.astream(world.prompt, **options) as stream:
                 try:
                     async for chunk in stream:
                         chunks.append(chunk)  # noqa: PERF401 - what came before an error counts
@@ -229,6 +231,8 @@ def checked(reading: Reading) -> Reading:
     assert getattr(told, "decision", reading.decision) == reading.decision
     if reading.completion is not None:
         assert reading.completion.text == reading.text
+    else:
+        assert_clean(*everything_shown(reading.error))
     return reading
 
 

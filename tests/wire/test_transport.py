@@ -21,6 +21,7 @@ from pointsman.context import AttemptContext
 from pointsman.errors import AttemptFailed, Failure
 from pointsman.settings import Seconds, Secret
 from pointsman_openai_compatible import OpenAICompatible
+from tests.faults.table import row
 from tests.support.sockets import closed_port, full
 from tests.wire.loopback import Handler, Server, a_request, a_target, answer_to, call, read_request, serving, started
 
@@ -469,6 +470,7 @@ def test_a_call_in_a_loop_that_was_not_started_says_so() -> None:
 FORKING = """
 import asyncio, os, sys, threading
 from pointsman_openai_compatible import OpenAICompatible
+from tests.faults.table import row
 from tests.wire.loopback import call, started
 
 backend = OpenAICompatible(base_url=sys.argv[1])
@@ -496,6 +498,7 @@ else:
 """
 
 
+@row(38)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_forked_child_uses_connections_of_its_own_and_leaves_the_parents_alone() -> None:
     server = Server(body=ANSWER)
