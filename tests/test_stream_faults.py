@@ -6,6 +6,7 @@ arrived is there. Every request that a server saw is on record once, and within 
 
 import asyncio
 import gc
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -29,11 +30,14 @@ from pointsman.testing import (
 )
 from pointsman.testing.replies import chunk, head, sse_event
 from tests.core.support import stories
+from tests.faults.table import row
+from tests.support.canaries import assert_clean
 from tests.support.streaming import FACES, Reading, nothing_left, until
 from tests.support.wires import CHUNKED, DONE, SLUG, STREAM, WITHIN, Wires, chunked, error_event, event, left_open
 
 LIMIT = 0.1
-"""Seconds for the first content, and between two."""
+SHORT = {"first_token_timeout": LIMIT, "idle_timeout": LIMIT}
+"""Seconds for the first content, and between two, in the tests that wait for them."""
 
 PIECES = ["Kære ", "Mette ", "Hansen, ", "rengøring ", "på ", "fredag."]
 TEXT = "".join(PIECES)
@@ -56,10 +60,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
 
 
 @pytest.fixture
-def wires(servers: dict[str, Any]) -> Wires:
+def wires(servers: dict[str, Any], caplog: pytest.LogCaptureFixture) -> Iterator[Wires]:
+    caplog.set_level(logging.DEBUG)
     servers["litellm"].play(())
     servers["openrouter"].play(openrouter_stream(SLUG, PIECES))
-    return Wires(router={"first_token_timeout": LIMIT, "idle_timeout": LIMIT, "deadline": 10}, **servers)
+    yield Wires(router={"first_token_timeout": 5, "idle_timeout": 5, "deadline": 10}, **servers)
+    assert_clean(caplog.text)
 
 
 def moved_on(reading: Reading, *kinds: str) -> None:
@@ -112,9 +118,11 @@ LAST_MOMENTS = {
 """The answer is whole, but the response is not."""
 
 
+@row(10)
 @both_faces
 @pytest.mark.parametrize("sent", BEFORE.values(), ids=BEFORE)
 def test_a_stream_that_stalls_before_its_first_content_is_passed_by(wires, face, sent):
+    wires.router |= SHORT
     wires.litellm.play(RawBytes(sent, then=Hang()))
     reading = FACES[face](wires)
     moved_on(reading, "timeout")
@@ -122,9 +130,11 @@ def test_a_stream_that_stalls_before_its_first_content_is_passed_by(wires, face,
     assert len(wires.litellm.abandoned) == 1
 
 
+@row(10)
 @both_faces
 @pytest.mark.parametrize(("sent", "text"), AFTER.values(), ids=AFTER)
 def test_a_stream_that_stalls_after_its_first_content_is_interrupted(wires, face, sent, text):
+    wires.router |= SHORT
     wires.litellm.play(RawBytes(sent, then=Hang()))
     reading = FACES[face](wires)
     interrupted(reading, text)
@@ -135,6 +145,7 @@ def test_a_stream_that_stalls_after_its_first_content_is_interrupted(wires, face
 @both_faces
 @pytest.mark.parametrize(("sent", "text"), LAST_MOMENTS.values(), ids=LAST_MOMENTS)
 def test_a_stream_that_has_said_why_it_ended_and_then_stalls_has_answered(wires, face, sent, text):
+    wires.router |= SHORT
     wires.litellm.play(RawBytes(sent, then=Hang()))
     reading = FACES[face](wires)
     assert (reading.text, reading.completion.finish_reason) == (text, "stop")
@@ -142,6 +153,7 @@ def test_a_stream_that_has_said_why_it_ended_and_then_stalls_has_answered(wires,
     assert wires.litellm.wait_for(lambda: len(wires.litellm.abandoned) == 1, WITHIN)
 
 
+@row(6, 11, 12)
 @both_faces
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize("sent", BEFORE.values(), ids=BEFORE)
@@ -150,6 +162,7 @@ def test_a_stream_that_is_cut_before_its_first_content_is_passed_by(wires, face,
     moved_on(FACES[face](wires), "connect", "bad_response")
 
 
+@row(11, 12)
 @both_faces
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize(("sent", "text"), [*AFTER.values(), *LAST_MOMENTS.values()], ids=[*AFTER, *LAST_MOMENTS])
@@ -176,6 +189,7 @@ def body_of(*events: object) -> bytes:
 WHOLE = body_of(FIRST, SECOND, event(None, "stop"), DONE)
 
 
+@row(12, 13)
 @pytest.mark.parametrize("frame", [lambda body: sized(body, 10), until_closed], ids=["content-length", "no length"])
 @both_faces
 def test_a_body_that_is_cut_short_before_its_first_content_is_passed_by(wires, face, frame):
@@ -183,6 +197,7 @@ def test_a_body_that_is_cut_short_before_its_first_content_is_passed_by(wires, f
     moved_on(FACES[face](wires), "bad_response")
 
 
+@row(12, 13)
 @pytest.mark.parametrize("frame", [lambda body: sized(body, 10), until_closed], ids=["content-length", "no length"])
 @both_faces
 def test_a_body_that_is_cut_short_after_its_first_content_is_interrupted(wires, face, frame):
@@ -190,6 +205,7 @@ def test_a_body_that_is_cut_short_after_its_first_content_is_interrupted(wires, 
     interrupted(FACES[face](wires), "Hello")
 
 
+@row(12)
 @both_faces
 def test_a_content_length_that_is_longer_than_a_whole_answer_is_a_cut_one(wires, face):
     wires.litellm.play(sized(WHOLE, 1))
@@ -206,6 +222,7 @@ def test_a_close_delimited_answer_that_is_whole_is_one(wires, face):
 # Row 14: no finish reason
 
 
+@row(14)
 @both_faces
 @pytest.mark.parametrize("done", [[], [DONE]], ids=["without [DONE]", "with [DONE]"])
 def test_a_stream_without_a_finish_reason_is_never_a_success(wires, face, done):
@@ -216,6 +233,7 @@ def test_a_stream_without_a_finish_reason_is_never_a_success(wires, face, done):
     assert reading.partial.usage.input_tokens == 3
 
 
+@row(14)
 @both_faces
 @pytest.mark.parametrize("done", [[], [DONE]], ids=["without [DONE]", "with [DONE]"])
 def test_a_stream_without_content_and_finish_reason_is_passed_by(wires, face, done):
@@ -235,6 +253,7 @@ ERRORS = {
 }
 
 
+@row(20, 21)
 @both_faces
 @pytest.mark.parametrize("beginning", [[], [event()]], ids=["at once", "after a valid and empty event"])
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
@@ -243,6 +262,7 @@ def test_an_error_event_before_the_first_content_is_passed_by(wires, face, error
     moved_on(FACES[face](wires), "server")
 
 
+@row(20)
 @both_faces
 @pytest.mark.parametrize("finish", [[], [event(None, "stop")]], ids=["in the middle", "after the finish reason"])
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
@@ -251,6 +271,7 @@ def test_an_error_event_after_the_first_content_interrupts(wires, face, error, f
     interrupted(FACES[face](wires), "Hello")
 
 
+@row(19, 21)
 @both_faces
 def test_an_error_event_is_what_its_code_says(wires, face):
     wires.litellm.play(RawBytes(chunked(event(), error_event(429, "Rate limit exceeded"))))
@@ -260,6 +281,7 @@ def test_an_error_event_is_what_its_code_says(wires, face):
 # Row 22: nothing said
 
 
+@row(22)
 @both_faces
 @pytest.mark.parametrize("empty", [[], [event()]], ids=["at once", "after a role"])
 def test_an_empty_answer_with_stop_is_passed_by(wires, face, empty):
@@ -267,6 +289,7 @@ def test_an_empty_answer_with_stop_is_passed_by(wires, face, empty):
     moved_on(FACES[face](wires), "bad_response")
 
 
+@row(22)
 @both_faces
 def test_an_empty_answer_with_length_is_an_answer(wires, face):
     wires.litellm.play(RawBytes(chunked(event(), event(None, "length", usage={"completion_tokens": 0}), DONE)))
@@ -276,6 +299,7 @@ def test_an_empty_answer_with_length_is_an_answer(wires, face):
     assert reading.tried == [("litellm_backend", "answered")]
 
 
+@row(22)
 @both_faces
 def test_an_answer_of_which_a_content_filter_left_nothing_is_raised(wires, face):
     wires.litellm.play(RawBytes(chunked(event(), event(None, "content_filter"), DONE)))
@@ -289,19 +313,23 @@ def test_an_answer_of_which_a_content_filter_left_nothing_is_raised(wires, face)
 # Row 23: signs of life, and none of an answer
 
 
+@row(23)
 @both_faces
 @pytest.mark.parametrize(
     "sign", [b": ping\n\n", b":\n", b"\n", sse_event(event())], ids=["pings", "empty comments", "empty lines", "roles"]
 )
 def test_signs_of_life_do_not_satisfy_the_first_token_limit(wires, face, sign):
+    wires.router |= SHORT
     wires.litellm.play(SSE([sign] * 1000, delay=0.01))
     reading = FACES[face](wires)
     moved_on(reading, "timeout")
     assert LIMIT <= reading.decision.attempts[0].duration < LIMIT + 0.5
 
 
+@row(23)
 @both_faces
 def test_signs_of_life_do_not_satisfy_the_idle_limit(wires, face):
+    wires.router |= SHORT
     wires.litellm.play(SSE([FIRST, *[b": ping\n\n", sse_event(event())] * 500], delay=0.01))
     interrupted(FACES[face](wires), "Hel")
 
@@ -326,6 +354,7 @@ def framed(newline: bytes, *, split_data: bool = False) -> bytes:
     return newline.join([*lines, b"data: [DONE]", b"", b""])
 
 
+@row(24)
 @both_faces
 @pytest.mark.parametrize("split_data", [False, True], ids=["one data line", "two data lines"])
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
@@ -345,9 +374,9 @@ def test_a_stream_is_byte_exact_however_it_is_framed(wires, face, newline, split
 HUGE = b'data: {"choices": [{"delta": {"content": "' + b"x" * (25 * 1024 * 1024)
 
 
+@row(25)
 @both_faces
 def test_an_event_of_25_megabytes_before_the_first_content_is_passed_by(wires, face):
-    wires.router["first_token_timeout"] = 10
     wires.litellm.play(RawBytes(chunked(event(), HUGE)))
     reading = FACES[face](wires)
     moved_on(reading, "bad_response")
@@ -355,10 +384,10 @@ def test_an_event_of_25_megabytes_before_the_first_content_is_passed_by(wires, f
     assert len(wires.litellm.abandoned) == 1
 
 
+@row(25)
 @both_faces
 @pytest.mark.parametrize("huge", [HUGE, HUGE[:100] + b'"}}]}\n' * (4 * 1024 * 1024)], ids=["one line", "many lines"])
 def test_an_event_of_25_megabytes_after_the_first_content_interrupts(wires, face, huge):
-    wires.router["idle_timeout"] = 10
     wires.litellm.play(RawBytes(chunked(FIRST, huge)))
     reading = FACES[face](wires)
     interrupted(reading, "Hel")
@@ -415,9 +444,9 @@ STALLS = {
 }
 
 
+@row(36)
 @pytest.mark.parametrize("sent", STALLS.values(), ids=STALLS)
 def test_cancelling_a_reader_that_waits_hangs_up(wires, sent):
-    wires.router |= {"first_token_timeout": 5, "idle_timeout": 5}
     wires.litellm.play(RawBytes(sent, then=Hang()))
 
     async def main():
@@ -439,6 +468,7 @@ def test_cancelling_a_reader_that_waits_hangs_up(wires, sent):
     assert wires.openrouter.requests == []
 
 
+@row(36)
 def test_cancelling_a_reader_at_any_await_leaves_nothing(wires):
     wires.litellm.play(openrouter_stream(SLUG, PIECES, delay=0.001))
     ends: list[str] = []
@@ -478,6 +508,7 @@ def words(server):
     server.play(SSE([event("ord ")] * 100_000, delay=0.005))
 
 
+@row(37)
 @pytest.mark.parametrize("backend", ["litellm", "openrouter"])
 @pytest.mark.parametrize("leave", ["close", "drop"])
 def test_upstream_sees_within_a_second_that_a_stream_was_left(wires, leave, backend):
@@ -496,6 +527,7 @@ def test_upstream_sees_within_a_second_that_a_stream_was_left(wires, leave, back
     assert wires.last().outcome == "abandoned"
 
 
+@row(37)
 @pytest.mark.parametrize("backend", ["litellm", "openrouter"])
 @pytest.mark.parametrize("leave", ["aclose", "break", "cancel"])
 def test_upstream_sees_within_a_second_that_a_stream_was_left_in_a_loop(wires, leave, backend):
@@ -545,7 +577,6 @@ def test_a_slow_reader_holds_the_server_back(wires):
         def __iter__(self):
             return counted()
 
-    wires.router |= {"idle_timeout": 5}
     wires.litellm.play(SSE(Counted()))
     with wires.new_router() as router, router.stream("hello") as stream:
         next(stream)

@@ -36,7 +36,8 @@ async def ask(router: Router, task: str, prompt: str) -> bool:
         reply = await router.acomplete(messages, task=task, unit="u-17", temperature=0.3)
     except RouteError as error:
         tried = ", ".join(f"{attempt.target}: {attempt.failure or attempt.outcome}" for attempt in error.attempts)
-        print(f"## {task}\nNo answer: {error} ({tried or 'nothing was tried'})\n", file=sys.stderr)
+        again = "" if error.retry_after is None else f"\nTry again in {error.retry_after:.0f} s."
+        print(f"## {task}\nNo answer: {error} ({tried or 'nothing was tried'}){again}\n", file=sys.stderr)
         return False
     served = reply.decision and reply.decision.served
     print(f"## {task} [{served}]\n{reply.text}\n")

@@ -38,6 +38,8 @@ def explain(error: RouteError) -> None:
             print(f"  {attempt.target}: {attempt.failure or attempt.outcome}", file=sys.stderr)
         for skipped in error.decision.skipped:
             print(f"  {skipped.target}: skipped, {skipped.why}", file=sys.stderr)
+    if error.retry_after is not None:
+        print(f"Try again in {error.retry_after:.0f} s.", file=sys.stderr)
 
 
 if __name__ == "__main__":

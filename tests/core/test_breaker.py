@@ -82,21 +82,21 @@ def test_what_has_no_quota_draws_on_the_backends_account():
 
 
 @pytest.mark.parametrize(
-    ("kind", "scope", "seconds"),
+    ("kind", "scope"),
     [
-        ("auth", "backend", 60.0),
-        ("payment", "backend", 60.0),
-        ("not_found", "target", 60.0),
-        ("rate_limit", "quota", 60.0),
+        ("auth", "backend"),
+        ("payment", "backend"),
+        ("not_found", "target"),
+        ("rate_limit", "quota"),
     ],
 )
-def test_kinds_that_open_at_once_keep_out_for_about_a_minute(kind, scope, seconds):
+def test_kinds_that_open_at_once_keep_out_for_about_a_minute(kind, scope):
     simulation = one_target(in_turn(Fails(kind, after=0.0)))
     simulation.request(at=0)
     result = simulation.run(until=1)
     (change,) = [event for event in result.events if isinstance(event, CircuitChanged)]
     assert (change.scope, change.after, change.time) == (scope, "open", 0.0)
-    assert seconds / 2 <= (change.open_for or 0) <= seconds
+    assert 30.0 <= (change.open_for or 0) <= 60.0
 
 
 @pytest.mark.parametrize("kind", ["bad_request", "content_policy", "context_length", "local_limit", "plugin"])

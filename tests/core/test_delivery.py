@@ -19,6 +19,7 @@ from pointsman.events import RequestFinished, RequestStarted
 from pointsman.hookspecs import MetricEmission, hookimpl
 from pointsman.loading import from_config
 from tests.core.support import Collecting, Scripted, answer, ending, failure, stories, table
+from tests.faults.table import row
 
 
 @define(eq=False)
@@ -127,6 +128,7 @@ MISBEHAVIOUR = {
 }
 
 
+@row(40)
 @pytest.mark.parametrize("do", MISBEHAVIOUR.values(), ids=MISBEHAVIOUR)
 def test_a_sink_that_misbehaves_changes_no_answer_and_costs_no_other_sink_anything(do, caplog):
     with Router(config()) as router:
@@ -155,6 +157,7 @@ def test_a_sink_that_misbehaves_changes_no_answer_and_costs_no_other_sink_anythi
     assert "secret prompt" not in caplog.text
 
 
+@row(40)
 def test_a_sink_that_blocks_slows_no_request_and_no_other_sink():
     collecting = Collecting()
     with Gateway() as gateway, Router(config(blocked=Rogue(gateway), collecting=collecting)) as router:
@@ -172,6 +175,7 @@ def test_a_sink_that_blocks_slows_no_request_and_no_other_sink():
         assert blocked.delivered == other.delivered == len(collecting.events)
 
 
+@row(40)
 def test_a_sink_whose_start_blocks_slows_no_request():
     with Gateway() as gateway:
         sink = Rogue(at_start=gateway)
@@ -184,6 +188,7 @@ def test_a_sink_whose_start_blocks_slows_no_request():
         assert sink.life == ["start", *["emit"] * 6, "flush", "close"]
 
 
+@row(40)
 @pytest.mark.parametrize("error", [ValueError("secret prompt"), SystemExit("secret prompt")])
 def test_a_sink_that_cannot_start_is_disabled_with_one_line(error, caplog):
     sink, collecting = Rogue(at_start=raising(error)), Collecting()

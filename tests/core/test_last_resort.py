@@ -133,11 +133,5 @@ def test_code_may_set_either_and_a_file_only_text():
         tasks = {"chat": TaskSettings(models=("small",), last_resort=value)}
         config = Config(plugins={"only": Scripted()}, models=models, tasks=tasks)
         assert Router(config).snapshot.config.tasks["chat"].last_resort is value
-    with pytest.raises(ConfigError, match="tasks.chat.last_resort"):
-        Router(
-            {
-                "plugins": {"only": Scripted()},
-                "models": models,
-                "tasks": {"chat": {"models": ["small"], "last_resort": 7}},
-            }
-        )
+    with pytest.raises(ConfigError, match=r"tasks\.chat\.last_resort"):
+        Router(routes(["only"], ["small"], last_resort=7, plugins={"only": Scripted()}))

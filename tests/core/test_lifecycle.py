@@ -37,6 +37,7 @@ from tests.core.support import (
     stories,
     table,
 )
+from tests.faults.table import row
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,7 @@ def nothing_left(slack=0):
 # Loops
 
 
+@row(39)
 def test_five_event_loops_in_a_row_leave_nothing_open(address):
     backend, made = connected(address)
     with nothing_left():
@@ -451,6 +453,7 @@ def test_building_a_router_opens_nothing_and_starts_nothing(address):
     router.close()
 
 
+@row(44)
 def test_a_thousand_routers_created_and_closed_leave_nothing(address):
     def made():
         return from_config(connected(address, sink=Collecting())[1])
@@ -618,6 +621,7 @@ def running(source):
             child.kill()
 
 
+@row(36)
 def test_ctrl_c_reaches_the_caller_at_once_and_the_request_is_recorded():
     with running(
         """
@@ -695,6 +699,7 @@ def test_ctrl_c_gives_up_on_a_backend_that_ignores_its_cancellation():
     assert child.returncode == 0
 
 
+@row(38)
 def test_after_a_fork_child_and_parent_both_work():
     done = program(
         """
@@ -744,6 +749,7 @@ def test_after_a_fork_child_and_parent_both_work():
     assert done.stderr == "answered\n" * 10
 
 
+@row(38)
 def test_a_child_forked_inside_a_running_loop_can_use_the_synchronous_face():
     done = program(
         """

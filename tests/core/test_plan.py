@@ -36,6 +36,7 @@ from tests.core.support import (
     story,
     table,
 )
+from tests.faults.table import row
 
 MANY = ("one", "two", "three", "four")
 STRANGER = Target(model="nobody", backend="nowhere", name="knows")
@@ -326,6 +327,7 @@ HOOKS = {
 }
 
 
+@row(41)
 @pytest.mark.parametrize(
     ("hook", "plugin", "misbehave"),
     [

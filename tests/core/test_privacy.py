@@ -4,7 +4,6 @@ import asyncio
 import copy
 import logging
 import pickle
-import traceback
 from contextlib import suppress
 from typing import Any
 
@@ -42,39 +41,7 @@ from pointsman.hookspecs import (
 from pointsman.settings import Secret
 from pointsman.verdicts import Permit
 from tests.core.support import Collecting, Scripted, answer, decided, drive, ending, failure, table
-
-
-def canary(what):
-    """A word that stands in no source line, so that a traceback shows it only if a value was shown."""
-    return f"{what}-" + "".join(reversed("yranac"))
-
-
-KEY, PROMPT, COMPLETION, TOOL = (canary(what) for what in ("key", "prompt", "completion", "tool"))
-CANARIES = (KEY, PROMPT, COMPLETION, TOOL)
-
-
-def assert_clean(*texts):
-    for text in texts:
-        shown = text if isinstance(text, str) else repr(text)
-        for secret in CANARIES:
-            assert secret not in shown
-
-
-def everything_shown(error):
-    """Every way in which an exception is usually shown, with all that hangs on it."""
-    chain, seen = [error], set()
-    while chain:
-        one = chain.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield from (str(one), repr(one), *map(repr, one.args), repr(getattr(one, "__notes__", None)))
-        yield "".join(traceback.format_exception(one))
-        chain += [one.__cause__, one.__context__]
-        if isinstance(one, RouteError) and one.decision is not None:
-            yield repr(one.decision)
-            yield repr(attrs.asdict(one.decision))
-            yield repr(one.attempts)
+from tests.support.canaries import COMPLETION, KEY, PROMPT, TOOL, assert_clean, everything_shown
 
 
 def message():

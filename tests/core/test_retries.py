@@ -1,5 +1,7 @@
 """The second chance: only when nothing else is left, after a pause, and paid for out of a budget."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,7 +76,7 @@ def test_pauses_are_left_to_chance_below_a_limit_that_doubles():
         simulation = simulated(always(Fails("server", after=0.0)), seed=seed)
         simulation.request(at=0)
         times = [attempt.time for attempt in simulation.run().attempts]
-        pauses = [after - before for before, after in zip(times, times[1:], strict=False)]
+        pauses = [after - before for before, after in pairwise(times)]
         assert all(0 <= pause <= limit for pause, limit in zip(pauses, (0.5, 1.0, 2.0), strict=True))
         longest = [max(pair) for pair in zip(longest, pauses, strict=True)]
     assert [seen > 0.9 * limit for seen, limit in zip(longest, (0.5, 1.0, 2.0), strict=True)] == [True] * 3
@@ -85,7 +87,7 @@ def test_the_limit_of_a_pause_has_a_cap():
     simulation = simulated(always(Fails("server", after=0.0)), retries={"pause_at_most": 1.5}, router=router)
     simulation.request(at=0)
     times = [attempt.time for attempt in simulation.run().attempts]
-    assert max(after - before for before, after in zip(times, times[1:], strict=False)) <= 1.5
+    assert max(after - before for before, after in pairwise(times)) <= 1.5
 
 
 def test_a_server_that_says_when_is_asked_again_then():

@@ -46,6 +46,7 @@ from tests.core.support import (
     table,
     usage,
 )
+from tests.faults.table import row
 
 FACES = ["complete", "acomplete"]
 PROMPT = "a promise: 50 ms"
@@ -558,6 +559,7 @@ MISBEHAVIOUR = {
 }
 
 
+@row(41)
 @pytest.mark.parametrize("misbehave", MISBEHAVIOUR.values(), ids=MISBEHAVIOUR)
 @pytest.mark.parametrize("face", FACES)
 def test_a_backend_plugin_that_misbehaves_is_left_for_another_and_no_provider_is_blamed(misbehave, face, caplog):
@@ -575,6 +577,7 @@ def test_a_backend_plugin_that_misbehaves_is_left_for_another_and_no_provider_is
     assert len(stories(sink.events)) == 2
 
 
+@row(41)
 @pytest.mark.parametrize("misbehave", MISBEHAVIOUR.values(), ids=MISBEHAVIOUR)
 def test_a_backend_plugin_that_misbehaves_where_there_is_no_other_is_named(misbehave):
     with Router(table(backends={"only": Scripted([misbehave])})) as router, pytest.raises(PluginError) as raised:
@@ -595,6 +598,7 @@ class FailsToStart(Scripted):
             raise self.error
 
 
+@row(41)
 @pytest.mark.parametrize("error", [ValueError("secret prompt"), SystemExit("secret prompt"), Impatient()])
 @pytest.mark.parametrize("face", FACES)
 def test_a_backend_that_cannot_start_is_left_for_another_and_started_again_next_time(error, face):
@@ -629,6 +633,7 @@ def test_a_backend_that_cannot_start_may_say_why():
     assert [a.failure.kind if a.failure else None for a in attempts] == ["connect", None]
 
 
+@row(41)
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("hook", ["select_model", "admit"])
 def test_a_decision_plugin_that_exits_ends_one_request_and_not_the_router(face, hook):
@@ -662,6 +667,7 @@ class SlowToStart(Scripted):
         await asyncio.sleep(0)
 
 
+@row(36)
 @pytest.mark.parametrize("script", [[several_steps], [failure("not_found"), several_steps]])
 def test_cancelling_at_any_await_gives_cancellederror_and_whole_records(script):
     ends: list[str | None] = []

@@ -16,6 +16,7 @@ from pointsman.errors import RouterClosed, StreamInterrupted, UsageError
 from pointsman.events import AttemptFinished, RequestFinished
 from pointsman.hookspecs import hookimpl
 from tests.core.support import ROOT, Gatekeeper, failure, python, story, swallowing_cancellation
+from tests.faults.table import row
 from tests.support.streaming import (
     ROLE,
     Telling,
@@ -630,6 +631,7 @@ def test_ctrl_c_in_a_program_with_an_event_loop_ends_its_stream():
     assert out == "interrupted ['cancelled', 'cancelled']\n"
 
 
+@row(38)
 def test_a_forked_child_leaves_its_parents_streams_alone_and_reads_its_own():
     done = python(
         PROGRAM

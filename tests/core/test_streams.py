@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import AsyncIterator
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from pointsman.errors import (
 from pointsman.events import AttemptFinished, RequestFinished
 from pointsman.hookspecs import BackendInvocation, Streaming, hookimpl
 from tests.core.support import Gatekeeper, answer, failure
+from tests.faults.table import row
 from tests.support.streaming import (
     ROLE,
     USAGE,
@@ -498,6 +500,7 @@ def test_a_backend_plugin_that_raises_after_the_first_content_interrupts(read):
     assert "Mette" not in str(reading.error)
 
 
+@row(41)
 @in_both_faces
 @pytest.mark.parametrize(
     ("value", "complaint"),
@@ -514,6 +517,7 @@ def test_a_stream_hook_that_returns_something_else_is_passed_by(read, value, com
     assert complaint in reading.decision.attempts[0].failure.message
 
 
+@row(41)
 @in_both_faces
 @pytest.mark.parametrize("thing", ["text", None, {"choices": []}, answer()], ids=lambda thing: type(thing).__name__)
 def test_a_stream_hook_that_yields_something_else_is_passed_by(read, thing):
@@ -536,6 +540,7 @@ def test_a_stream_need_not_be_a_generator(read):
     assert reading.text == "fine"
 
 
+@row(41)
 @in_both_faces
 def test_where_only_plugins_failed_the_error_names_the_last_one(read):
     reading = read(World({"proxy": Telling([[ValueError()]])}))
@@ -544,6 +549,20 @@ def test_where_only_plugins_failed_the_error_names_the_last_one(read):
 
 
 # The stream itself
+
+
+def test_the_record_says_who_answers_while_the_answer_is_read():
+    world = two_backends([[failure("connect")]], [repeat(*said("a"))])
+    with world.new_router() as router, router.stream("hello") as stream:
+        next(stream)
+        begun = stream.decision
+        assert begun
+        assert (str(begun.served), begun.outcome) == ("direct/small", None)
+        assert [str(attempt.target) for attempt in begun.attempts] == ["proxy/small"]
+        stream.close()
+        ended = stream.decision
+        assert ended
+        assert (ended.served, ended.outcome, len(ended.attempts)) == (None, "abandoned", 2)
 
 
 def test_a_stream_that_nobody_reads_makes_no_request_and_no_record():

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from pointsman.decision import Decision
 from pointsman.errors import AttemptFailed, Failure, PointsmanError, StreamInterrupted
 from pointsman.hookspecs import BackendInvocation, Streaming, hookimpl
 from tests.core.support import Collecting, RequestEvent, answer, story, table
+from tests.support.canaries import assert_clean, everything_shown
 
 USAGE = Usage(input_tokens=3, output_tokens=5, cost=0.001, cost_source="usage.cost")
 
@@ -125,6 +127,7 @@ class World:
     router: Mapping[str, Any] = field(factory=dict[str, Any])
     plugins: dict[str, object] = field(factory=dict[str, object])
     sink: Collecting = field(factory=Collecting)
+    prompt: str = "hello"
     deaf: bool = False
     """Whether a backend ignores its cancellation, so that its task outlives the request for a while."""
 
@@ -186,7 +189,7 @@ class Reading:
 def read_synchronously(world: World, **options: Any) -> Reading:
     chunks: list[Chunk] = []
     error = None
-    with world.new_router() as router, router.stream("hello", **options) as stream:
+    with world.new_router() as router, router.stream(world.prompt, **options) as stream:
         try:
             chunks.extend(stream)
         except PointsmanError as raised:
@@ -203,7 +206,7 @@ def read_asynchronously(world: World, **options: Any) -> Reading:
         chunks: list[Chunk] = []
         error = None
         async with world.new_router() as router:
-            async with router.astream("hello", **options) as stream:
+            async with router.astream(world.prompt, **options) as stream:
                 try:
                     async for chunk in stream:
                         chunks.append(chunk)  # noqa: PERF401 - what came before an error counts
@@ -227,6 +230,8 @@ def checked(reading: Reading) -> Reading:
     assert getattr(told, "decision", reading.decision) == reading.decision
     if reading.completion is not None:
         assert reading.completion.text == reading.text
+    else:
+        assert_clean(*everything_shown(reading.error))
     return reading
 
 
@@ -237,12 +242,14 @@ async def until(condition: Callable[[], bool]) -> None:
     await asyncio.sleep(0)
 
 
-async def nothing_left() -> None:
-    """No task but the caller's own is left in the loop, once what was cancelled has had its turn."""
+async def nothing_left(within: float = 0.0) -> None:
+    """No task but the caller's own is left in the loop, once what was cancelled had its turn, or so many seconds."""
+    ends = time.monotonic() + within
     for _ in range(3):
         await asyncio.sleep(0)
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    assert not left, left
+    while left := asyncio.all_tasks() - {asyncio.current_task()}:
+        assert time.monotonic() < ends, left
+        await asyncio.sleep(0.005)
 
 
 Reader = Callable[..., Reading]

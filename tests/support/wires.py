@@ -11,8 +11,10 @@ from attrs import define, field
 from pointsman import Router
 from pointsman.decision import Decision
 from pointsman.events import AttemptFinished
+from pointsman.settings import Secret
 from pointsman.testing import ScriptedServer
 from pointsman.testing.replies import chunk, head, sse_event
+from tests.support.canaries import KEY, PROMPT, assert_clean
 from tests.support.streaming import World
 
 SLUG = "z-ai/glm-4.5-air:free"
@@ -34,16 +36,18 @@ class Wires(World):
     openrouter: ScriptedServer = field(factory=ScriptedServer)
     settings: dict[str, object] = field(factory=dict[str, object])
     """Of both backends."""
+    prompt: str = PROMPT
     failures_are_whole: bool = False
     """Whether what fails is a whole response, so that its connection can be used again."""
 
     def new_router(self) -> Router:
+        settings = {"api_key": Secret(KEY), **self.settings}
         return Router(
             {
                 "router": dict(self.router),
                 "plugins": {
-                    "litellm_backend": {"base_url": self.litellm.url, **self.settings},
-                    "openrouter_direct": {"base_url": f"{self.openrouter.url}/api/v1", **self.settings},
+                    "litellm_backend": {"base_url": self.litellm.url, **settings},
+                    "openrouter_direct": {"base_url": f"{self.openrouter.url}/api/v1", **settings},
                     "sink": self.sink,
                     **self.plugins,
                 },
@@ -67,6 +71,7 @@ class Wires(World):
 
     def check(self):
         events = super().check()
+        assert_clean(*events)
         attempts = [event.target.backend for event in events if isinstance(event, AttemptFinished)]
         for name, server in self.servers.items():
             assert len(server.requests) == attempts.count(name), "every request is on record, and nothing else is"

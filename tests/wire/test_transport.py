@@ -21,6 +21,8 @@ from pointsman.context import AttemptContext
 from pointsman.errors import AttemptFailed, Failure
 from pointsman.settings import Seconds, Secret
 from pointsman_openai_compatible import OpenAICompatible
+from tests.faults.table import row
+from tests.support.sockets import closed_port, full
 from tests.wire.loopback import Handler, Server, a_request, a_target, answer_to, call, read_request, serving, started
 
 ANSWER = json.dumps(
@@ -70,12 +72,6 @@ def response(body: bytes, *headers: str, length: int | None = None) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def closed_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
 def the_way(failure: Failure) -> tuple[str, str, str, str]:
     return failure.kind, failure.blames, failure.breaker, failure.delivery
 
@@ -96,19 +92,8 @@ def test_a_name_that_does_not_resolve_was_not_sent() -> None:
 
 
 def test_a_server_that_never_accepts_is_left_within_the_connect_limit() -> None:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        port = listening.getsockname()[1]
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(("127.0.0.1", port))
-        try:
-            assert the_way(failure_of(f"http://127.0.0.1:{port}", connect_timeout=Seconds(0.2))) == NOT_SENT
-        finally:
-            for one in waiting:
-                one.close()
+    with full() as port:
+        assert the_way(failure_of(f"http://127.0.0.1:{port}", connect_timeout=Seconds(0.2))) == NOT_SENT
 
 
 def test_a_tls_handshake_that_hangs_is_left_within_the_connect_limit() -> None:
@@ -485,6 +470,7 @@ def test_a_call_in_a_loop_that_was_not_started_says_so() -> None:
 FORKING = """
 import asyncio, os, sys, threading
 from pointsman_openai_compatible import OpenAICompatible
+from tests.faults.table import row
 from tests.wire.loopback import call, started
 
 backend = OpenAICompatible(base_url=sys.argv[1])
@@ -512,6 +498,7 @@ else:
 """
 
 
+@row(38)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_forked_child_uses_connections_of_its_own_and_leaves_the_parents_alone() -> None:
     server = Server(body=ANSWER)

@@ -104,7 +104,10 @@ class Assembly:
         self._images: list[JSON] = []
         self._reasoning_blocks = _ReasoningBlocks()
         self._usage: Usage | None = None
-        self._first: dict[str, str] = {}
+        self._id: str | None = None
+        self._call_id: str | None = None
+        self._served_model: str | None = None
+        self._provider: str | None = None
         self._inner: InnerAttempts | None = None
         self.finish_reason: str | None = None
         """The first one that was given: a later one, null or not, does not change it."""
@@ -129,13 +132,11 @@ class Assembly:
             self._usage = chunk.usage
         if chunk.inner is not None:
             self._inner = chunk.inner
-        if len(self._first) < len(_NAMES):
-            self._note_names(chunk)
-
-    def _note_names(self, chunk: Chunk) -> None:
-        for name in _NAMES:
-            if name not in self._first and (value := getattr(chunk, name)):
-                self._first[name] = value
+        # The first of each name holds.
+        self._id = self._id or chunk.id
+        self._call_id = self._call_id or chunk.call_id
+        self._served_model = self._served_model or chunk.served_model
+        self._provider = self._provider or chunk.provider
 
     def _add_call(self, delta: ToolCallDelta) -> None:
         call = self._calls.setdefault(delta.index, _GrowingCall())
@@ -159,10 +160,10 @@ class Assembly:
             images=tuple(self._images),
             finish_reason=self.finish_reason or "",
             usage=self._usage or Usage(),
-            id=self._first.get("id"),
-            call_id=self._first.get("call_id"),
-            served_model=self._first.get("served_model"),
-            provider=self._first.get("provider"),
+            id=self._id,
+            call_id=self._call_id,
+            served_model=self._served_model,
+            provider=self._provider,
             inner=self._inner,
             message=self._message(text, reasoning, refusal, calls),
         )
@@ -183,6 +184,3 @@ class Assembly:
         if blocks := self._reasoning_blocks.whole():
             message["reasoning_details"] = blocks
         return message
-
-
-_NAMES = ("id", "call_id", "served_model", "provider")

@@ -71,7 +71,7 @@ class AttemptRecord:
 
 @frozen(kw_only=True, slots=False)
 class Decision:
-    """The whole record of one request; `router.explain` gives the same without the attempts."""
+    """The record of one request; `router.explain` gives the same without the attempts."""
 
     request_id: str
     task: str
@@ -87,8 +87,9 @@ class Decision:
     attempts: tuple[AttemptRecord, ...] = ()
     skipped: tuple[SkippedTarget, ...] = ()
     served: Target | None = None
+    """Who answered, or is answering."""
     outcome: RequestOutcome | None = None
-    """None in an explanation, where nothing was called."""
+    """None in an explanation, where nothing was called, and while a streamed answer is being read."""
     why: str = ""
     """Why the request ended as it did, where it ended without an answer."""
     duration: float | None = None

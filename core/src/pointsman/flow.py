@@ -27,6 +27,8 @@ class Flow(ABC):
         """Whether the writer waits for the reader."""
         self.abandoned = False
         """Set by a reader that leaves early, before it cancels the request."""
+        self.begun: Decision | None = None
+        """The record of the request as it stood when the answer began."""
         self.decision: Decision | None = None
         """The record of the request, once it has ended."""
         self.task: asyncio.Task[Completion] | None = None

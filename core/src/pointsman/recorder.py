@@ -140,8 +140,10 @@ class Recorder:
             )
         return decision
 
-    def decision(self, outcome: RequestOutcome | None = None, why: str = "") -> Decision:
-        """The record as it stands."""
+    def decision(
+        self, outcome: RequestOutcome | None = None, why: str = "", *, serving: Target | None = None
+    ) -> Decision:
+        """The record as it stands. `serving` is the target whose answer has begun."""
         return Decision(
             request_id=self.request_id,
             task=self.request.task,
@@ -153,7 +155,7 @@ class Recorder:
             seed=self.ctx.seed,
             attempts=tuple(self.attempts),
             skipped=tuple(self.skipped.values()),
-            served=self.attempts[-1].target if outcome == "answered" else None,
+            served=self.attempts[-1].target if outcome == "answered" else serving,
             outcome=outcome,
             why=why,
             duration=None if outcome is None else self.ctx.now - self.began,

@@ -69,7 +69,7 @@ class _RelayedAttempt:
         self._driver = driver
         self._step = step
         self._flow = flow
-        self._ctx = recorder.ctx
+        self._recorder = recorder
         self._loop = asyncio.get_running_loop()
         self._assembly = Assembly()
         self._first: asyncio.Future[Outcome] = self._loop.create_future()
@@ -79,7 +79,7 @@ class _RelayedAttempt:
         self._held: list[Chunk] = []
         self._last_content = 0.0
         backend = recorder.ctx.snapshot.hooks.backends.get(step.target.backend)
-        self._task = self._loop.create_task(self._read(backend, recorder))
+        self._task = self._loop.create_task(self._read(backend))
 
     async def until_first_content(self) -> Outcome:
         """`Committed` when the first content is there, or how the attempt ended without any."""
@@ -120,10 +120,10 @@ class _RelayedAttempt:
         else:
             self._watching = self._loop.call_later(left, self._watch, idle_timeout)
 
-    async def _read(self, backend: Backend | None, recorder: Recorder) -> None:
+    async def _read(self, backend: Backend | None) -> None:
         """Reads the backend's stream, and says how it ended."""
         try:
-            outcome = await self._outcome(backend, recorder)
+            outcome = await self._outcome(backend)
         except BaseException as error:
             if not self._loop.is_closed():  # it may have been dropped with its loop
                 # Whoever cancels from outside has resolved both before.
@@ -136,8 +136,8 @@ class _RelayedAttempt:
         resolve(self._first, outcome)
         resolve(self._end, outcome)
 
-    async def _outcome(self, backend: Backend | None, recorder: Recorder) -> Outcome:
-        step = self._step
+    async def _outcome(self, backend: Backend | None) -> Outcome:
+        step, recorder = self._step, self._recorder
         if backend is None or backend.stream is None:
             return Failed(Failure.of("plugin", f"{step.target}: no active backend streams it", delivery="not_sent"))
         ctx = AttemptContext(request_id=recorder.request_id, number=step.number, time_limit=step.time_left)
@@ -203,8 +203,9 @@ class _RelayedAttempt:
 
     def _commit(self) -> bool:
         """Whether this attempt is the one whose answer is shown; not where its time limit was first."""
-        self._committed = resolve(self._first, Committed(self._ctx.now))
+        self._committed = resolve(self._first, Committed(self._recorder.ctx.now))
         if self._committed:
+            self._flow.begun = self._recorder.decision(serving=self._step.target)
             self._hand_on_held()
         return self._committed
 

@@ -42,8 +42,11 @@ class _Reading(Generic[AnyFlow]):
 
     @property
     def decision(self) -> Decision | None:
-        """The record of the request, once it has ended, however it did."""
-        return self._flow.decision
+        """The record of the request, once it has ended, however it did, which may be before its last chunk is read.
+
+        From the first content until then, the record as it stood when the answer began, with who `served` it.
+        """
+        return self._flow.decision or self._flow.begun
 
     def _result(self) -> Completion:
         """What the request came to, at its end: the whole answer, or what it raised."""

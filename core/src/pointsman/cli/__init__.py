@@ -12,8 +12,8 @@ def main() -> None:
         if error.name not in {"click", "rich"}:
             raise
         sys.exit('pointsman: the command needs its extra; install it with: pip install "pointsman[cli]"')
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A character that the terminal cannot show must not cost the others.
+            # A character that cannot be read or shown must not cost the others.
             stream.reconfigure(errors="backslashreplace")
     app(prog_name="pointsman")

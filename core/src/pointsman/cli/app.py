@@ -1,11 +1,25 @@
 """The commands and their options. What each does is in its own module, imported when it runs."""
 
+import os
 import sys
 
 import click
 
+from .output import reported, wrong_use
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Reporting(click.Group):
+    """Commands whose errors are words and an exit status."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        with reported():
+            return super().invoke(ctx)
+
+
+_COLOUR = False if os.environ.get("NO_COLOR") else None
+
+
+@click.group(cls=_Reporting, context_settings={"help_option_names": ["-h", "--help"], "color": _COLOUR})
 @click.version_option(package_name="pointsman")
 def app() -> None:
     """Route LLM calls: which model answers, through which backend, and what happens when it fails."""
@@ -47,8 +61,14 @@ def demo(*, share: float, proxy: str, pace: float, as_json: bool) -> None:
 @click.option("--unit", help="Who is asking, for the rollout.")
 @click.option("--model", help="A model from the configuration, forced.")
 @click.option("--system", help="A system message before the prompt.")
-@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), help="Seconds for everything.")
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="For everything, retries included.",
+)
 @click.option("--param", "parameters", multiple=True, metavar="NAME=JSON", help="A parameter, such as temperature=0.3.")
+@click.option("--stream/--no-stream", default=True, show_default=True, help="The answer as it is written, or whole.")
 @click.option("--json", "as_json", is_flag=True, help="The answer and its decision as one JSON document.")
 def ask(
     *,
@@ -60,6 +80,7 @@ def ask(
     system: str | None,
     deadline: float | None,
     parameters: tuple[str, ...],
+    stream: bool,
     as_json: bool,
 ) -> None:
     """Send one request, and see who served it and why.
@@ -69,7 +90,7 @@ def ask(
     """
     from .ask import run  # noqa: PLC0415 - only this command needs it
 
-    text = " ".join(prompt) or sys.stdin.read()
+    text = " ".join(prompt) or _typed()
     messages = [{"role": "system", "content": system}] if system else []
     run(
         config,
@@ -79,8 +100,24 @@ def ask(
         model=model,
         deadline=deadline,
         parameters=dict(_parameter(one) for one in parameters),
+        stream=stream,
         as_json=as_json,
     )
+
+
+def _typed() -> str:
+    """The prompt from standard input."""
+    if sys.stdin.isatty():
+        click.echo("Type the prompt, and Ctrl-D on a line of its own to end it:", err=True)
+    return sys.stdin.read().strip() or wrong_use("there is no prompt: give it as arguments, or on standard input")
+
+
+_SAID_BY = {
+    "messages": "the prompt and --system",
+    "stream": "--stream or --no-stream",
+    **{name: f"--{name}" for name in ("task", "unit", "model", "deadline")},
+}
+"""What says it in place of `--param`."""
 
 
 def _parameter(text: str) -> tuple[str, object]:
@@ -90,6 +127,8 @@ def _parameter(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise click.BadParameter(f'"{text}" is not NAME=JSON', param_hint="--param")
+    if name in _SAID_BY:
+        raise click.BadParameter(f"{name} is said by {_SAID_BY[name]}", param_hint="--param")
     try:
         return name, json.loads(value)
     except ValueError:

@@ -1,18 +1,18 @@
-"""`pointsman ask`: one request against real backends."""
+"""`pointsman ask`: one request against real backends, the answer as it is written."""
 
+import io
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
-from typing import Any
-
-import click
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO
 
 from pointsman.chat import Completion, Message
-from pointsman.decision import Decision
 from pointsman.errors import RouteError
 from pointsman.router import Router
+from pointsman.streams import Stream
 
-from .output import attempt_words, path_words, plain, print_json, reported
+from .output import plain, print_json, say
+from .story import Story, summary
 
 
 def run(
@@ -24,27 +24,82 @@ def run(
     model: str | None,
     deadline: float | None,
     parameters: Mapping[str, Any],
+    stream: bool,
     as_json: bool,
 ) -> None:
     """Prints the answer on stdout, and on stderr how it came about."""
-    with reported():
+    story = Story(silent=as_json)
+    answer = sys.stdout
+    with _sinks_held(), Router.from_toml(config) as router:
+        ask = router.stream if stream else router.complete
         try:
-            # A sink of the configuration may print too, and on stdout it would print into the answer.
-            with redirect_stdout(sys.stderr), Router.from_toml(config) as router:
-                reply = router.complete(messages, task=task, unit=unit, model=model, deadline=deadline, **parameters)
+            asked = ask(messages, task=task, unit=unit, model=model, deadline=deadline, **parameters)
+            if isinstance(asked, Completion):
+                reply = asked
+            else:
+                reply = asked.collect() if as_json else _relay(asked, story, answer)
         except RouteError as error:
             if as_json:
-                print_json({"error": type(error).__name__, "message": str(error), "decision": error.decision})
-            elif error.decision:
-                _tell_story(error.decision)
+                with redirect_stdout(answer):
+                    print_json(_failure(error))
+            story.failed(error, router.snapshot.hooks.backends, streamed=stream)
             raise
-        if as_json:
-            print_json(_document(reply))
-            return
-        click.echo(reply.text)
-        if reply.decision:
-            _tell_story(reply.decision)
-        click.echo(click.style(_footer(reply), dim=True), err=True)
+        if not stream and not as_json:
+            story.answers(reply.decision)
+            if said := reply.text or reply.refusal:
+                answer.write(f"{said}\n")
+                answer.flush()
+        if not as_json:
+            say("")
+    if as_json:
+        print_json(_document(reply))
+    else:
+        say(summary(reply))
+
+
+def _relay(stream: Stream, story: Story, answer: TextIO) -> Completion:
+    """Writes a stream out as it comes."""
+    written = False
+    with stream:
+        try:
+            for chunk in stream:
+                story.answers(stream.decision)
+                if chunk.reasoning:
+                    story.thinks(chunk.reasoning)
+                if said := chunk.text or chunk.refusal:
+                    if not written:
+                        story.speaks()
+                    answer.write(said)
+                    answer.flush()
+                    written = True
+        finally:
+            if written:
+                answer.write("\n")
+                answer.flush()
+        return stream.completion
+
+
+@contextmanager
+def _sinks_held() -> Generator[None]:
+    """Keeps what sinks print until the answer is out, and then prints it on stderr: stdout is the answer's."""
+    held = _Held()
+    try:
+        with redirect_stdout(held):
+            yield
+    finally:
+        sys.stderr.write(held.getvalue())
+        sys.stderr.flush()
+
+
+class _Held(io.StringIO):
+    """Looks to a sink like the stream that it will be printed on."""
+
+    @property
+    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - typeshed has it as a field
+        return sys.stderr.encoding
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
 
 
 def _document(reply: Completion) -> dict[str, Any]:
@@ -53,26 +108,13 @@ def _document(reply: Completion) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if name not in {"raw", "message"}}
 
 
-def _tell_story(decision: Decision) -> None:
-    click.echo(click.style(f"\n{decision.task}: {path_words(decision)}", dim=True), err=True)
-    for attempt in decision.attempts:
-        line = f"  {attempt.number}. {attempt_words(attempt)} in {attempt.duration:.2f} s ({attempt.why})"
-        click.echo(click.style(line, dim=True), err=True)
-
-
-def _footer(reply: Completion) -> str:
-    usage, decision = reply.usage, reply.decision
-    served = f"served by {decision.served}" if decision and decision.served else "served"
-    if reply.served_model:
-        served += f" as {reply.served_model}"
-    if reply.provider:
-        served += f" ({reply.provider})"
-    parts = [served]
-    if usage.input_tokens is not None or usage.output_tokens is not None:
-        parts.append(f"{_number(usage.input_tokens)} + {_number(usage.output_tokens)} tokens")
-    parts.append(f"${usage.cost:.6f}" if usage.cost is not None else "cost unknown")
-    return ", ".join(parts)
-
-
-def _number(count: int | None) -> str:
-    return "?" if count is None else str(count)
+def _failure(error: RouteError) -> dict[str, Any]:
+    """An error, and what had arrived of a stream."""
+    partial: Completion | None = getattr(error, "partial", None)
+    return {
+        "error": type(error).__name__,
+        "message": str(error),
+        "retry_after": error.retry_after,
+        "partial": _document(partial) if partial else None,
+        "decision": error.decision,
+    }

@@ -2,19 +2,21 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from shutil import get_terminal_size
 from typing import Any, NoReturn, cast
 
 import click
 from attrs import fields, has
 
 from pointsman.decision import AttemptRecord, Decision
-from pointsman.errors import ConfigError, RouteError
+from pointsman.errors import BadRequest, ConfigError, RouteError
 from pointsman.targets import Target
 
-FAILED, WRONG_USE = 1, 2
-"""Exit statuses: the work could not be done; the configuration or the call is wrong."""
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+"""Exit statuses: the work could not be done; the configuration or the call is wrong; Ctrl-C, as shells have it."""
 
 
 @contextmanager
@@ -28,13 +30,26 @@ def reported() -> Generator[None]:
         raise SystemExit(WRONG_USE) from None
     except RouteError as error:
         click.echo(f"{type(error).__name__}: {error}", err=True)
-        raise SystemExit(FAILED) from None
+        # What was refused before anyone was called is a mistake in the call.
+        wrong = isinstance(error, BadRequest) and not error.attempts
+        raise SystemExit(WRONG_USE if wrong else FAILED) from None
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def wrong_use(message: str) -> NoReturn:
     """Ends the command: it was called in a way that cannot work."""
     click.echo(message, err=True)
     raise SystemExit(WRONG_USE)
+
+
+def say(text: str, *, indent: str = "", end: str = "\n") -> None:
+    """Words for people on stderr, dim; a line that is indented stays so where the terminal is too narrow for it."""
+    if indent:
+        width = get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
+        text = textwrap.fill(text, width, initial_indent=indent, subsequent_indent=f"{indent}   ")
+    click.echo(click.style(text, dim=True) + end if text else end, nl=False, err=True)
 
 
 def print_json(value: object) -> None:

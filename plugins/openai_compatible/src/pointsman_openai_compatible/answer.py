@@ -14,7 +14,8 @@ from pointsman.errors import Failure, Kind
 from .exchange import Reply
 from .untrusted import as_amount, as_count, as_list, as_mapping, as_text
 
-_FAILED = {"error", "network_error"}
+FAILED = ("error", "network_error")
+"""The vendors' own words for an answer that broke."""
 _TEXT_PARTS = {"text", "output_text"}
 
 
@@ -40,7 +41,7 @@ def error_inside(body: Mapping[str, object]) -> object:
     choice = choice_of(body)
     places = (body.get("error"), choice.get("error"), as_mapping(choice.get("provider_specific_fields")).get("error"))
     error = next((place for place in places if place), None)
-    if error is None and (choice.get("finish_reason") == "error" or choice.get("native_finish_reason") in _FAILED):
+    if error is None and (choice.get("finish_reason") == "error" or choice.get("native_finish_reason") in FAILED):
         return {"message": "the choice ended with an error"}
     return error
 

@@ -28,27 +28,31 @@ def parse(data: str) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", body)
 
 
-def chunk_of(body: Mapping[str, Any]) -> Chunk:
-    """What one event adds to the answer."""
-    choices = body.get("choices")
-    choice: Mapping[str, Any] = EMPTY
-    if isinstance(choices, list) and choices:
-        choice = as_mapping(cast("list[object]", choices)[0])
-        if choice.get("index"):
-            choice = EMPTY  # one of several answers that were asked for: the first is the one
+def first_choice(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The choice that an event is about, or an empty object."""
+    choices = as_list(body.get("choices"))
+    return as_mapping(choices[0]) if choices else EMPTY
+
+
+def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any]) -> Chunk:
+    """What one event with this first choice adds to the answer."""
     told = body.get("usage")
     usage_told = usage(as_mapping(told)) if told else None
-    if not choice:
-        return Chunk(usage=usage_told, raw=body)
-    delta = as_mapping(choice.get("delta")) or as_mapping(choice.get("message"))
+    if not choice or choice.get("index"):
+        return Chunk(usage=usage_told, raw=body)  # of several answers that were asked for, the first is the one
+    delta = as_mapping(choice.get("delta") or choice.get("message"))
     content = delta.get("content")
+    # Most of these stand in few chunks; what is empty needs no closer look.
+    reasoning = delta.get("reasoning") or delta.get("reasoning_content")
+    refusal, calls = delta.get("refusal"), delta.get("tool_calls")
+    images, details = delta.get("images"), delta.get("reasoning_details")
     return Chunk(
         text=content if isinstance(content, str) else text_of(content),
-        reasoning=as_text(delta.get("reasoning")) or as_text(delta.get("reasoning_content")) or "",
-        refusal=as_text(delta.get("refusal")) or "",
-        tool_calls=_tool_calls(delta.get("tool_calls")) if delta.get("tool_calls") else (),
-        images=tuple(cast("list[JSON]", as_list(delta.get("images")))),
-        reasoning_details=tuple(cast("list[JSON]", as_list(delta.get("reasoning_details")))),
+        reasoning=reasoning if isinstance(reasoning, str) else "",
+        refusal=refusal if isinstance(refusal, str) else "",
+        tool_calls=_tool_calls(calls) if calls else (),
+        images=_all_of(images) if images else (),
+        reasoning_details=_all_of(details) if details else (),
         finish_reason=as_text(choice.get("finish_reason")),
         usage=usage_told,
         id=as_text(body.get("id")),
@@ -79,6 +83,10 @@ def chunk_of_whole(answer: Completion) -> Chunk:
         inner=answer.inner,
         raw=answer.raw,
     )
+
+
+def _all_of(told: object) -> tuple[JSON, ...]:
+    return tuple(cast("list[JSON]", as_list(told)))
 
 
 def _tool_calls(told: object) -> tuple[ToolCallDelta, ...]:

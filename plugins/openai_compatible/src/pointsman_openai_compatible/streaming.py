@@ -16,6 +16,7 @@ from .connection import BROKEN, cut_short
 from .decoding import BadBody
 from .envelope import ServerError
 from .sse import EventDecoder, EventTooLarge
+from .untrusted import as_mapping
 
 EVENT_STREAM = "text/event-stream"
 
@@ -39,15 +40,18 @@ async def chunks_of(
     try:
         async with aclosing(exchange.pieces(response, max_body)) as pieces:
             async for piece in pieces:
-                for event in decoder.feed(piece):
-                    if event.data == DONE:
+                for data in decoder.feed(piece):
+                    if data == DONE:
                         continue  # read on to the end, so that the connection can be used again
-                    body = chunks.parse(event.data)
-                    if error := _error_in(body):
-                        told = envelope.error_in_success(error, response.status_code, response.headers, sent)
-                        yield failure_of(told)
+                    body = chunks.parse(data)
+                    choice = chunks.first_choice(body)
+                    if error := _error_in(body, choice):
+                        if told := body.get("usage"):
+                            yield Chunk(usage=answer.usage(as_mapping(told)))  # what failed may cost all the same
+                        failed = envelope.error_in_success(error, response.status_code, response.headers, sent)
+                        yield failure_of(failed)
                         return
-                    chunk = chunks.chunk_of(body)
+                    chunk = chunks.chunk_of(body, choice)
                     if not same_answer.goes_on(chunk):
                         yield answer.unusable("another answer was spliced into this one", response.status_code)
                         return
@@ -63,29 +67,29 @@ async def chunks_of(
     yield evolve(failure, status=response.status_code)
 
 
-def _error_in(body: Mapping[str, Any]) -> object:
+def _error_in(body: Mapping[str, Any], choice: Mapping[str, Any]) -> object:
     """The error that an event carries, wherever it stands; None where there is none."""
-    if "error" in body:
+    if (
+        "error" in body
+        or "error" in choice
+        or choice.get("provider_specific_fields")
+        or choice.get("finish_reason") == "error"
+        or choice.get("native_finish_reason") in answer.FAILED
+    ):
         return answer.error_inside(body)
-    choices = body.get("choices")
-    if not choices:
-        return None
-    choice = answer.choice_of(body)
-    suspicious = choice.get("finish_reason") == "error" or "error" in choice or choice.get("provider_specific_fields")
-    return answer.error_inside(body) if suspicious or "native_finish_reason" in choice else None
+    return None
 
 
 class _SameAnswer:
-    """Notices when a proxy goes on with another model's answer: id and model change between chunks with choices."""
+    """Notices when a proxy goes on with another model's answer: id or model change between chunks with choices."""
 
     def __init__(self) -> None:
-        self._id: str | None = None
-        self._model: str | None = None
+        self._known: tuple[str | None, str | None] = (None, None)
 
     def goes_on(self, chunk: Chunk) -> bool:
-        """Whether the chunk belongs to the answer so far."""
-        if chunk.id is None and chunk.served_model is None:
+        """Whether the chunk belongs to the answer so far: what it leaves out is no change."""
+        known, told = self._known, (chunk.id, chunk.served_model)
+        if told == known:
             return True
-        same = self._id in (None, chunk.id) and self._model in (None, chunk.served_model)
-        self._id, self._model = self._id or chunk.id, self._model or chunk.served_model
-        return same
+        self._known = known[0] or told[0], known[1] or told[1]
+        return all(None in (was, now) or was == now for was, now in zip(known, told, strict=True))

@@ -13,6 +13,8 @@ from types import SimpleNamespace
 
 import aiohttp
 import httpx
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 from httpx_aiohttp import AiohttpTransport
 
 MAX_HEADER_LINE = 64 * 1024
@@ -70,6 +72,13 @@ class _Connector(aiohttp.TCPConnector):
     @property
     def closed(self) -> bool:
         return super().closed or self._process != os.getpid()
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        # What a server does not read of an upload would keep a connection that is given up open, its bytes with it.
+        unread = protocol.transport is not None and protocol.transport.get_write_buffer_size()
+        if unread and (should_close or protocol.should_close):
+            protocol.abort()
+        super()._release(key, protocol, should_close=should_close)
 
     def __del__(self, _warnings: object = warnings) -> None:
         if self._process == os.getpid():

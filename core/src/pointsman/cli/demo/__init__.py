@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Any
 
 from pointsman.chat import Completion
-from pointsman.cli.output import print_json, reported, wrong_use
+from pointsman.cli.output import print_json, wrong_use
 from pointsman.errors import RouteError
 from pointsman.plugins import installed
 from pointsman.router import Router
@@ -37,7 +37,6 @@ def run(*, share: float, proxy: str, pace: float, as_json: bool) -> None:
     with (
         ScriptedServer(openrouter.direct) as openrouter_server,
         ScriptedServer(stand_in.answer) as proxy_server,
-        reported(),
         Router(configuration(proxy_server.url, openrouter_server.url, share, pace, watcher)) as router,
     ):
         show.opening(share, proxy)
@@ -66,7 +65,7 @@ def configuration(proxy_url: str, openrouter_url: str, share: float, pace: float
     """The Friday configuration, pointed at the stand-ins and with the demo's own sink in place of stdout's."""
     table: dict[str, Any] = tomllib.loads(files(__name__).joinpath("friday.toml").read_text(encoding="utf-8"))
     key = Secret("sk-demo", "the demo's own")
-    table["router"]["deadline"] = DEADLINE * max(pace, 1.0)
+    table["router"]["deadline"] = DEADLINE * max(pace, 0.5)
     table["plugins"] = {
         "litellm_backend": {"base_url": proxy_url, "api_key": key},
         "openrouter_direct": {"base_url": f"{openrouter_url}/api/v1", "api_key": key},

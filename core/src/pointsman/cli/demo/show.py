@@ -19,8 +19,8 @@ from .workload import Job
 FATES = {
     "up": "the proxy stays up",
     "dies": "the proxy dies half-way",
-    "502": "from half-way on a load balancer answers 502 for the proxy",
-    "hangs": "from half-way on the proxy hangs",
+    "502": "half-way its load balancer begins to say 502",
+    "hangs": "half-way the proxy begins to hang",
 }
 
 
@@ -35,7 +35,7 @@ class Show:
         out = self._console
         out.print("[bold]A cleaning company's morning[/]: five leads, five e-mails, two plans.")
         out.print(f"[dim]{share:g} % of its users go through a LiteLLM proxy, the others to OpenRouter directly;[/]")
-        out.print(f"[dim]{FATES[fate]}, and the free tier allows six requests.[/]")
+        out.print(f"[dim]{FATES[fate]}. The free tier allows six requests.[/]")
         out.print("[dim]Both are played by servers on this machine: no key, no network.[/]\n")
 
     def calling(self, number: int, total: int, job: Job) -> None:
@@ -94,7 +94,7 @@ def _served_table(work: Sequence[Job], results: Sequence[Completion | RouteError
         table.add_row(
             Text(f"{job.task}\n") + Text(f"user {job.unit}", style="dim"),
             Text(f"{decision.path}\n") + Text(_bucket(decision), style="dim"),
-            Text(f"{served}\n") + Text(f"via {backend}", style="dim"),
+            Text(f"{served}\n") + Text(backend, style="dim"),
             f"{decision.duration or 0:.2f}",
             Text(_why(decision), style="dim"),
         )
@@ -109,10 +109,8 @@ def _bucket(decision: Decision) -> str:
 def _why(decision: Decision) -> str:
     if decision.served is None:
         return decision.why
-    failed = [attempt_words(attempt) for attempt in decision.attempts if attempt.failure]
-    if failed:
-        return f"after {', '.join(failed)}"
-    return decision.steps[0].why
+    failed = [f"after {attempt_words(attempt)}" for attempt in decision.attempts if attempt.failure]
+    return "\n".join(failed) or decision.steps[0].why
 
 
 def _metrics_table(events: Sequence[Event]) -> Table:
