@@ -296,13 +296,15 @@ def test_when_all_failed_the_status_is_1_and_every_attempt_is_told(desk: Desk, w
     assert re.findall(r"^  (\d\. .*), \d\.\d\d s$", ran.err, re.MULTILINE) == [
         "1. glm via litellm_backend: 500 server",
         "2. glm via openrouter_direct: 502 server",
+        "3. glm via litellm_backend: 500 server",  # a second chance
+        "4. glm via openrouter_direct: 502 server",
     ]
     assert ran.err.splitlines()[-1].startswith("AllTargetsFailed: ")
 
 
 def test_when_all_failed_the_json_document_says_so(desk: Desk) -> None:
     desk.openrouter.play(openrouter_error(429, "Slow down", headers={"Retry-After": "9"}))
-    ran = desk.ask("--json", *DIRECT, "hej")
+    ran = desk.ask("--json", "--deadline", "5", *DIRECT, "hej")
     assert ran.status == 1
     document = ran.document
     assert (document["error"], document["retry_after"], document["partial"]) == ("AllTargetsFailed", 9, None)

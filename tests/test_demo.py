@@ -49,8 +49,8 @@ def test_every_call_is_answered_and_the_numbers_add_up(fate: str) -> None:
         call["decision"]["served"] for call in calls
     ]
     (sink,) = shown["sinks"]
-    # Two for each request and two for each attempt.
-    assert sink["emitted"] == sink["delivered"] == 2 * len(calls) + 2 * len(attempts)
+    # Two for each request, two for each attempt, and what the breaker did.
+    assert sink["emitted"] == sink["delivered"] == 2 * len(calls) + 2 * len(attempts) + len(shown["circuits"])
 
     by_path = {report["path"]: report for report in shown["paths"]}
     assert Counter(map(path, calls)) == {name: report["requests"] for name, report in by_path.items()}
@@ -79,6 +79,9 @@ def test_the_free_tier_runs_out_and_the_last_call_moves_past_its_models() -> Non
     last = demo()["calls"][-1]["decision"]
     assert [attempt["failure"] and attempt["failure"]["kind"] for attempt in last["attempts"]] == ["rate_limit", None]
     assert last["served"]["model"] == "llama-3.1-70b"
+    assert [(change["scope"], change["name"], change["after"]) for change in demo()["circuits"]] == [
+        ("quota", "openrouter-free", "open")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attrs import Attribute, fields
+from attrs import Attribute, Factory, fields
 
 from pointsman import Router
 from pointsman.config import ModelSettings, RolloutSettings, RouterSettings, TaskSettings
+from pointsman.policy import BUILT_IN
+from pointsman.settings import Seconds
 from pointsman.testing import ReceivedRequest, ScriptedServer, openrouter_answer, openrouter_stream, openrouter_usage
 from tests.support.command import pointsman, run
 
 ROOT = Path(__file__).parents[1]
 READMES = [ROOT / "README.md", ROOT / "core" / "README.md"]
 """Those of the plugins are in `tests/plugins/test_readmes.py`."""
+_Factory = type(Factory(dict))
+
 FRIDAY = ROOT / "examples" / "friday" / "pointsman.toml"
 
 PIECES = ["Kære ", "Mette Hansen. ", "Tak for din henvendelse ..."]
@@ -130,10 +134,19 @@ def test_the_core_readme_has_every_setting_with_its_default(table: str, settings
 def shown(setting: "Attribute[object]") -> str:
     """A default as the table has it."""
     default = setting.default
-    if isinstance(default, float):
+    if setting.type is Seconds:
         return f'`"{default:g}s"`'
+    if isinstance(default, float):
+        return f"`{default:g}`"
     if isinstance(default, str):
         return f'`"{default}"`'
     if isinstance(default, bool | int):
         return f"`{default}".lower() + "`"
-    return "none" if default is None or default == {} else "required"
+    return "none" if default is None or default == {} or isinstance(default, _Factory) else "required"
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_core_readme_has_every_setting_of_the_built_in_plugins(name: str) -> None:
+    rows = re.findall(rf"^\| `plugins\.{name}\.(\w+)` \| (.*?) \|", READMES[1].read_text("utf-8"), re.MULTILINE)
+    settings = [one for one in fields(BUILT_IN[name]) if one.init]
+    assert dict(rows) == {one.name: shown(one) for one in settings}

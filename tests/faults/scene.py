@@ -18,11 +18,11 @@ from pointsman import Router
 from pointsman.chat import Completion
 from pointsman.decision import Decision
 from pointsman.errors import Failure, RouteError
-from pointsman.events import AttemptFinished, Event
+from pointsman.events import AttemptFinished
 from pointsman.settings import Secret
 from pointsman.testing import ReceivedRequest, Reply, ScriptedServer
 from pointsman.testing.replies import SSE, head
-from tests.core.support import Collecting, decided, failed, stories
+from tests.core.support import Collecting, RequestEvent, decided, failed, stories
 from tests.support.canaries import KEY, PROMPT, assert_clean, everything_shown
 from tests.support.streaming import nothing_left
 from tests.support.wires import WITHIN, event
@@ -59,7 +59,7 @@ class Told:
 
     completion: Completion | None
     error: RouteError | None
-    events: list[Event]
+    events: list[RequestEvent]
 
     @property
     def decision(self) -> Decision:

@@ -8,8 +8,8 @@ from email.utils import formatdate
 
 import pytest
 
+from pointsman.context import DecisionContext
 from pointsman.events import AttemptFinished
-from pointsman.recorder import Recorder
 from pointsman.testing import Hang, RawBytes, Reply
 from pointsman.testing.replies import chunk
 from tests.core.support import Gatekeeper, ending, stories
@@ -132,7 +132,10 @@ def test_a_clock_that_is_set_back_by_hours_changes_nothing(scene, face, limit, m
         return real() - 3600 * next(hours)
 
     monkeypatch.setattr(time, "time", set_back)
-    monkeypatch.setitem(Recorder.__init__.__kwdefaults__, "wall_clock", set_back)
+    defaults = DecisionContext.__init__.__defaults__ or ()
+    assert real in defaults
+    patched = tuple(set_back if default is real else default for default in defaults)
+    monkeypatch.setattr(DecisionContext.__init__, "__defaults__", patched)
     if limit == "an attempt":
         scene.router |= {"attempt_timeout": LIMIT, "first_token_timeout": LIMIT}
         scene.faulty.play(Hang())

@@ -10,7 +10,7 @@ from pointsman.chat import Completion
 from pointsman.cli.output import plain
 from pointsman.delivery import SinkReport
 from pointsman.errors import RouteError
-from pointsman.events import AttemptFinished, Event, RequestFinished
+from pointsman.events import AttemptFinished, CircuitChanged, Event, RequestFinished
 
 from .workload import Job
 
@@ -50,6 +50,11 @@ def _report(path: str, requests: list[RequestFinished]) -> PathReport:
     )
 
 
+def circuits(events: Sequence[Event]) -> list[CircuitChanged]:
+    """What the breaker did."""
+    return [event for event in events if isinstance(event, CircuitChanged)]
+
+
 def document(
     work: Sequence[Job],
     results: Sequence[Completion | RouteError],
@@ -73,5 +78,6 @@ def document(
         "answered": sum(isinstance(result, Completion) for result in results),
         "attempts": sum(isinstance(event, AttemptFinished) for event in events),
         "paths": plain(by_path(events)),
+        "circuits": plain(circuits(events)),
         "sinks": plain(reports),
     }

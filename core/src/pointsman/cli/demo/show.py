@@ -13,7 +13,7 @@ from pointsman.delivery import SinkReport
 from pointsman.errors import RouteError
 from pointsman.events import Event
 
-from .report import by_path
+from .report import by_path, circuits
 from .workload import Job
 
 FATES = {
@@ -67,6 +67,11 @@ class Show:
         out.print(_served_table(work, results))
         out.print()
         out.print(_metrics_table(events))
+        opened = [change for change in circuits(events) if change.after == "open"]
+        if opened:
+            out.print("\n[bold]What the breaker shut, so that nobody runs into it again[/]")
+        for change in opened:
+            out.print(f"{change.scope} {change.name} [dim]for {change.open_for or 0:.0f} s[/]")
         answered = sum(isinstance(result, Completion) for result in results)
         colour = "green" if answered == len(results) else "red"
         delivered = ", ".join(f"{report.delivered} of {report.emitted} events" for report in reports)
