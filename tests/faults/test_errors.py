@@ -87,6 +87,7 @@ def test_a_server_that_failed_is_passed_by(scene, face, status):
 @row(27)
 @in_every_face
 def test_when_every_server_failed_the_error_has_all_of_it_and_quotes_nothing(scene, face):
+    scene.router["max_attempts"] = 2
     scene.faulty.play(saying(500, "Oh"))
     scene.good.play(saying(503, "No"))
     told = scene.ask(face)
