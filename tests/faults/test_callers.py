@@ -1,19 +1,19 @@
 """What callers do: they cancel, use one router in one loop after another, and set their clocks back."""
 
 import asyncio
-import itertools
+import re
+import subprocess
+import sys
 import threading
 import time
-from email.utils import formatdate
 
 import pytest
 
-from pointsman.context import DecisionContext
 from pointsman.events import AttemptFinished
-from pointsman.testing import Hang, RawBytes, Reply
+from pointsman.testing import Hang, RawBytes
 from pointsman.testing.replies import chunk
-from tests.core.support import Gatekeeper, ending, stories
-from tests.faults.scene import ANSWER, BODY, JSON_HEAD, LATE, LIMIT, in_every_face, well
+from tests.core.support import ROOT, Gatekeeper, ending, stories
+from tests.faults.scene import ANSWER, BODY, JSON_HEAD, well
 from tests.faults.table import row
 from tests.support.streaming import nothing_left, until
 from tests.support.wires import WITHIN
@@ -123,32 +123,18 @@ def test_one_router_serves_one_loop_after_another_and_threads_with_loops_of_thei
 
 
 @row(45)
-@in_every_face
-@pytest.mark.parametrize("limit", ["an attempt", "Retry-After"])
-def test_a_clock_that_is_set_back_by_hours_changes_nothing(scene, face, limit, monkeypatch):
-    real, hours = time.time, itertools.count()
-
-    def set_back() -> float:
-        return real() - 3600 * next(hours)
-
-    monkeypatch.setattr(time, "time", set_back)
-    defaults = DecisionContext.__init__.__defaults__ or ()
-    assert real in defaults
-    patched = tuple(set_back if default is real else default for default in defaults)
-    monkeypatch.setattr(DecisionContext.__init__, "__defaults__", patched)
-    if limit == "an attempt":
-        scene.router |= {"attempt_timeout": LIMIT, "first_token_timeout": LIMIT}
-        scene.faulty.play(Hang())
-        told = scene.ask(face)
-        told.moved_on(("timeout", "model", "counts", "possibly_billed"))
-        assert LIMIT <= told.took < LIMIT + LATE
-    else:
-        headers = {"retry-after": formatdate(real() + 30, usegmt=True), "date": formatdate(real(), usegmt=True)}
-        scene.faulty.play(Reply(429, {"error": {"message": "Slow down"}}, headers=headers))
-        told = scene.ask(face)
-        told.moved_on(("rate_limit", "quota", "opens", "answered"))
-        assert told.failure.retry_after == pytest.approx(30, abs=1)
-    assert 0 <= told.decision.attempts[1].duration < WITHIN
-    assert told.took <= told.decision.duration < told.took + WITHIN
-    times = [event.time for event in told.events]
-    assert times[0] - times[-1] > 3600, "it was set back indeed"
+def test_a_clock_that_is_set_back_again_and_again_changes_nothing():
+    # Limits that are waited for, and waits that the server asks for, in every face.
+    command = ["-m", "pytest", "-q", "-p", "tests.faults.set_back", "-p", "no:cacheprovider", "tests/faults"]
+    done = subprocess.run(
+        [sys.executable, *command, "-k", "drip or beside"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    (passed,) = re.findall(r"(\d+) passed", done.stdout)
+    (looks,) = re.findall(r"set back (\d+) times", done.stdout)
+    assert int(passed) > 10
+    assert int(looks) > 100

@@ -9,7 +9,7 @@ import trustme
 
 from tests.faults.scene import LATE, LIMIT, in_every_face, over_tls
 from tests.faults.table import row
-from tests.support.sockets import closed_port, deaf, full
+from tests.support.sockets import closed_port, deaf, full, rude
 
 NOT_SENT = ("connect", "backend", "counts", "not_sent")
 
@@ -91,6 +91,16 @@ def test_a_certificate_that_is_trusted_is(scene, face):
     with over_tls(scene, scene.ca.issue_cert("127.0.0.1")) as server:
         assert scene.ask(face).decision.served.backend == "faulty"
         assert len(server.requests) == 1
+
+
+@row(5)
+@in_every_face
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x16\x03\x01" + b"\xff" * 200])
+def test_a_tls_handshake_that_breaks_was_not_sent(scene, face, said, reset):
+    with rude(said, reset=reset) as port:
+        scene.url = f"https://127.0.0.1:{port}"
+        scene.ask(face).moved_on(NOT_SENT)
 
 
 @row(5)

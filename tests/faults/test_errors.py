@@ -7,6 +7,7 @@ import pytest
 
 from pointsman.errors import AllTargetsFailed, BadRequest, ContentPolicy, ContextLength
 from pointsman.testing import Reply, ScriptedServer, openrouter_error, provider_rate_limit
+from tests.core.support import failed
 from tests.faults.scene import in_every_face, over_tls, well
 from tests.faults.table import row
 from tests.support.canaries import KEY, PROMPT
@@ -81,6 +82,19 @@ def test_a_rate_limit_of_the_provider_behind_blames_only_the_model(scene, face):
 def test_a_server_that_failed_is_passed_by(scene, face, status):
     scene.faulty.play(saying(status, "Oh"))
     scene.ask(face).moved_on(("server", "model", "counts", "answered"))
+
+
+@row(27)
+@in_every_face
+def test_when_every_server_failed_the_error_has_all_of_it_and_quotes_nothing(scene, face):
+    scene.router["max_attempts"] = 2
+    scene.faulty.play(saying(500, "Oh"))
+    scene.good.play(saying(503, "No"))
+    told = scene.ask(face)
+    assert type(told.error) is AllTargetsFailed
+    failures = [failed(one) for one in told.error.attempts]
+    assert [(one.kind, one.status) for one in failures] == [("server", 500), ("server", 503)]
+    assert all(one.detail for one in failures), "what they said is there, but for what must not be shown"
 
 
 @row(27)

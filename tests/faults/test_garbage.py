@@ -7,15 +7,16 @@ import zlib
 
 import pytest
 
-from pointsman.errors import ContentPolicy
+from pointsman.errors import ContentPolicy, StreamInterrupted
 from pointsman.testing import RawBytes, Reply
-from pointsman.testing.replies import chunk, head
+from pointsman.testing.replies import chunk, head, sse_event
 from tests.faults.scene import BODY, JSON_HEAD, JSON_TYPE, in_both_faces, in_every_face
 from tests.faults.table import row
 from tests.support.canaries import KEY, PROMPT
-from tests.support.wires import STREAM, WITHIN
+from tests.support.wires import CHUNKED, STREAM, WITHIN, event
 
 UNUSABLE = ("bad_response", "model", "counts", "answered")
+INTERRUPTED = ("interrupted", "model", "counts", "answered")
 NOT_HTTP = ("bad_response", "model", "counts", "possibly_billed")
 
 
@@ -81,6 +82,20 @@ def test_a_compressed_bomb_is_passed_by_in_bounded_memory(scene, face, kind):
     assert most < 20_000_000
 
 
+@row(16)
+@pytest.mark.parametrize("face", ["stream", "astream"])
+@pytest.mark.parametrize("end", [b"", b"\xff" * 50], ids=["truncated", "corrupt"])
+def test_a_compressed_stream_that_breaks_after_its_first_content_is_interrupted(scene, face, end):
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    sent = packer.compress(sse_event(event("Hej"))) + packer.flush(zlib.Z_SYNC_FLUSH)
+    headers = head(200, STREAM | {"content-encoding": "gzip", "connection": "close"})
+    # What breaks comes later, because bytes that arrive together are unpacked together.
+    scene.faulty.play(RawBytes([headers + sent, end], delay=0.05))
+    told = scene.ask(face)
+    told.raised(StreamInterrupted, INTERRUPTED)
+    assert told.error.partial.text == "Hej"
+
+
 # Row 17: without end
 
 
@@ -115,6 +130,18 @@ def test_an_endless_body_is_cut_off_at_the_cap(scene, face, first, piece):
     told.moved_on(UNUSABLE)
     assert "max_body" in told.failure.message
     assert 32 * 1024 * 1024 < endless.sent < 80_000_000
+    assert scene.faulty.wait_for(lambda: len(scene.faulty.abandoned) == 1, WITHIN)
+
+
+@row(17)
+@pytest.mark.parametrize("face", ["stream", "astream"])
+def test_an_endless_stream_is_interrupted_at_the_cap(scene, face):
+    scene.settings["max_body"] = 1_000_000
+    scene.faulty.play(RawBytes(Endless([CHUNKED, chunk(sse_event(event("Hej " * 1000)))])))
+    told = scene.ask(face)
+    told.raised(StreamInterrupted, INTERRUPTED)
+    assert "max_body" in told.failure.message
+    assert 900_000 < len(told.error.partial.text) < 1_000_000
     assert scene.faulty.wait_for(lambda: len(scene.faulty.abandoned) == 1, WITHIN)
 
 

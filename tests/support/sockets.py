@@ -1,8 +1,10 @@
 """Ports where nobody answers."""
 
 import socket
+import struct
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from attrs import define, field
 
@@ -65,3 +67,30 @@ def deaf() -> Iterator[Deaf]:
     """A port where connections are taken and nothing is read."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield Deaf(listening)
+
+
+@contextmanager
+def rude(said: bytes, *, reset: bool = False) -> Iterator[int]:
+    """A port where whoever has begun to speak is told this, and hung up on."""
+
+    def serve() -> None:
+        with suppress(OSError):  # as when the port is closed
+            while True:
+                client, _ = listening.accept()
+                with client:
+                    client.recv(1)
+                    client.sendall(said)
+                    if reset:
+                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    else:
+                        client.shutdown(socket.SHUT_WR)
+                        client.recv(1 << 16)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
