@@ -46,7 +46,7 @@ class Deaf:
         return self.listening.getsockname()[1]
 
     def received(self) -> bytes:
-        """What clients that have left had sent, as far as the sockets' buffers took it."""
+        """What clients had sent, as far as the sockets' buffers took it. Raises where one has not hung up."""
         self.listening.setblocking(False)
         while True:
             try:
