@@ -63,7 +63,10 @@ ROWS: dict[int, tuple[str, str]] = {
     32: ("Server never reads the upload", f"{NEXT}, at the attempt's limit"),
     33: ("Redirect to another host", f"not followed: `bad_response`, {NEXT}; neither key nor prompt leaves"),
     34: ("`HTTP_PROXY` and friends in the environment", "ignored"),
-    35: ("Reused connection lost before the first byte", 'neutral, marked "possibly billed", tried again elsewhere'),
+    35: (
+        "Reused connection lost before the first byte",
+        'neutral, marked "possibly billed"; **next**, or dialled again where nothing else is left',
+    ),
     36: ("Caller cancels, at every await", "`CancelledError` reaches the caller, all released, breaker unmoved"),
     37: ("Caller abandons a stream", "upstream sees the close within a second"),
     38: ("Fork with a live router", "the child works, the parent works"),

@@ -51,6 +51,7 @@ def test_cancelling_a_caller_that_waits_hangs_up_and_moves_no_breaker(scene, sen
     asyncio.run(main())
     assert ending(scene.sink.events).outcome == "cancelled"
     assert [(outcome, failure) for _, outcome, failure in gate.settled] == [("cancelled", None)]
+    assert scene.sink.circuits == []
     assert (len(scene.faulty.requests), scene.good.requests) == (1, [])
 
 
@@ -85,6 +86,7 @@ def test_cancelling_a_caller_at_any_await_leaves_nothing(scene):
     assert scene.good.requests == []
     gate.check()
     assert {failure for _, _, failure in gate.settled} == {None}
+    assert scene.sink.circuits == []
     # A task that is cancelled before its first turn has never begun a request.
     assert len(ends) - 1 <= len(stories(scene.sink.events)) <= len(ends)
 
