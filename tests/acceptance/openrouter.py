@@ -10,11 +10,12 @@ COST = 0.0012
 
 
 def account(
-    *, free_requests: float = float("inf"), instead: Mapping[str, Answer] | None = None
+    *, free_requests: float = float("inf"), retry_after: int = 12, instead: Mapping[str, Answer] | None = None
 ) -> Callable[[ReceivedRequest], Answer]:
     """A script that several servers play at once: what the account's free tier allows is shared by them.
 
-    `instead` has the answer of each model that does not simply answer.
+    `retry_after` is what it asks for when that is spent, in seconds. `instead` has the answer of each model
+    that does not simply answer.
     """
     free = count(1)
 
@@ -23,7 +24,7 @@ def account(
         if instead and model in instead:
             return instead[model]
         if model.endswith(":free") and next(free) > free_requests:
-            return free_tier_rate_limit()
+            return free_tier_rate_limit(retry_after)
         text = said(model, request.json["messages"][-1]["content"])
         cost = 0.0 if model.endswith(":free") else COST
         return openrouter_answer(model, text, usage=openrouter_usage(text, cost=cost))
