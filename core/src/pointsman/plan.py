@@ -23,7 +23,7 @@ from .asking import Admission, Refusal, admit, decide_fallback, select, settle
 from .chat import Completion
 from .context import RouteState
 from .decision import AttemptOutcome, Decision, SelectionStep, SkippedTarget
-from .endings import ended, interrupted, last_resort, timeout
+from .endings import ended, in_our_words, interrupted, last_resort, timeout
 from .errors import DeadlineExceeded, Failure, NoTarget, RouteError, StreamInterrupted
 from .recorder import Recorder
 from .targets import Target
@@ -111,11 +111,11 @@ def plan(recorder: Recorder, time_allowed: float) -> Plan:
             recorder.request_started()
         completion = yield from _serve(recorder, deadline)
     except RouteError as error:
-        text = last_resort(recorder, error)
+        text, why = last_resort(recorder, error), in_our_words(error)
         if text is None:
-            error.decision = recorder.request_finished("failed", str(error))
+            error.decision = recorder.request_finished("failed", why)
             raise
-        return Completion.of_text(text).with_decision(recorder.request_finished("last_resort", str(error)))
+        return Completion.of_text(text).with_decision(recorder.request_finished("last_resort", why))
     except GeneratorExit:
         recorder.request_finished("abandoned", "the caller dropped the request")
         raise
