@@ -125,6 +125,9 @@ BAD_CALLS = {
     "a deadline that is a bool": ("hello", {"deadline": True}, "deadline: "),
     "labels that are no mapping": ("hello", {"labels": "blue"}, "labels: .*str"),
     "an extra body that is no mapping": ("hello", {"extra_body": [1]}, "extra_body: .*list"),
+    "another model in the body": ("hello", {"extra_body": {"model": "m"}}, "extra_body: leave out model: .*`model=`"),
+    "other messages in the body": ("hello", {"extra_body": {"messages": []}}, "extra_body: leave out messages: "),
+    "a stream by the body": ("hello", {"extra_body": {"stream": True}}, "extra_body: leave out stream: .*`router.str"),
 }
 
 

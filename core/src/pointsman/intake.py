@@ -13,6 +13,15 @@ from .snapshot import Snapshot
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
+NOT_IN_EXTRA_BODY: Mapping[str, str] = MappingProxyType(
+    {
+        "model": "the router chooses it; `model=` forces a short name",
+        "messages": "they are the first argument",
+        "stream": "`router.stream` and `router.astream` stream, `complete` does not",
+    }
+)
+"""What `extra_body`, which is laid over the body, would change without anyone's noticing."""
+
 
 @frozen(kw_only=True)
 class Call:
@@ -53,7 +62,7 @@ class Call:
             model=model,
             stream=stream,
             parameters=MappingProxyType(dict(parameters)) if parameters else NOTHING,
-            extra_body=NOTHING if extra_body is None else _copied("extra_body", extra_body),
+            extra_body=NOTHING if extra_body is None else _extra_body(extra_body),
             labels=NO_LABELS if labels is None else _copied("labels", labels),
         )
         return cls(request=request, snapshot=snapshot, time_allowed=_seconds(deadline, snapshot))
@@ -67,6 +76,14 @@ def _copied(argument: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise _wrong(argument, value, "a mapping")
     return MappingProxyType(dict(cast("Mapping[str, Any]", value)))
+
+
+def _extra_body(value: object) -> Mapping[str, Any]:
+    body = _copied("extra_body", value)
+    for key, instead in NOT_IN_EXTRA_BODY.items():
+        if key in body:
+            raise BadRequest(f"extra_body: leave out {key}: {instead}")
+    return body
 
 
 def _messages(messages: object) -> tuple[Message, ...]:
