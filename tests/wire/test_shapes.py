@@ -590,7 +590,13 @@ def test_inner_fallbacks_leave_the_proxys_fallbacks_on() -> None:
     assert "disable_fallbacks" not in body
 
 
-def test_the_request_has_the_last_word_over_the_proxys_switches() -> None:
+def test_a_keyword_does_not_bring_the_proxys_own_retries_and_fallbacks_back() -> None:
+    body = body_of(sent_by(LITELLM(), parameters={"num_retries": 5, "disable_fallbacks": False}))
+    assert (body["num_retries"], body["disable_fallbacks"]) == (0, True)
+
+
+def test_extra_body_has_the_last_word_over_the_proxys_switches() -> None:
+    assert body_of(sent_by(LITELLM(extra_body={"num_retries": 2})))["num_retries"] == 2
     assert body_of(sent_by(LITELLM(), extra_body={"num_retries": 2}))["num_retries"] == 2
 
 
@@ -633,6 +639,9 @@ def test_a_value_that_json_cannot_carry_is_named_by_its_key(parameters: dict[str
         ({"api_key": Secret("sk-hunter2\n")}, "api_key: .*line break"),
         ({"api_key": Secret("")}, "empty"),
         ({"headers": {"x": "hunter2\r\ny: z"}}, "headers: .*ASCII"),
+        ({"extra_body": {"model": "hunter2"}}, "extra_body: leave model out"),
+        ({"extra_body": {"messages": []}}, "extra_body: leave messages out"),
+        ({"extra_body": {"stream": True}}, "extra_body: leave stream out"),
         ({"connect_timeout": 0.0}, "connect_timeout: .*greater"),
         ({"max_body": 0}, "max_body: .*greater"),
     ],

@@ -22,7 +22,7 @@ from pointsman.settings import Seconds, Secret
 from pointsman.targets import Target
 
 from . import answer, diagnosis, envelope, exchange, failures, retry_after, streaming
-from .checks import checked_headers, checked_key, checked_url, positive
+from .checks import checked_body, checked_headers, checked_key, checked_url, positive
 from .chunks import chunk_of_whole
 from .diagnosis import Diagnosis
 from .envelope import ServerError
@@ -44,7 +44,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
     """Sent as `Authorization: Bearer`, to this address only."""
     headers: Mapping[str, str] = field(factory=dict[str, str], validator=checked_headers, repr=False)
     """Sent with every request, over the plugin's own of the same name."""
-    extra_body: Mapping[str, object] = field(factory=dict[str, object], repr=False)
+    extra_body: Mapping[str, object] = field(factory=dict[str, object], validator=checked_body, repr=False)
     """Fields laid over every body. The request's own `extra_body` is laid over these."""
     connect_timeout: Seconds = field(default=Seconds(5.0), validator=positive)
     """How long resolving, connecting and the TLS handshake may take together."""

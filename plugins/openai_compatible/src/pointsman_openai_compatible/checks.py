@@ -38,6 +38,13 @@ def checked_headers(_: object, attribute: "Attribute[Mapping[str, str]]", value:
             raise ValueError(f"{attribute.name}: a name or value in it cannot be sent; use printable ASCII")
 
 
+def checked_body(_: object, attribute: "Attribute[Mapping[str, object]]", value: Mapping[str, object]) -> None:
+    """Fields that are not the router's own: the decision says which model, which messages, whether it streams."""
+    for name in ("model", "messages", "stream"):
+        if name in value:
+            raise ValueError(f"{attribute.name}: leave {name} out of it; each request has its own")
+
+
 def checked_text(_: object, attribute: "Attribute[str | None]", value: str | None) -> None:
     """A text that can stand in a header."""
     if value is not None and not (value.isascii() and value.isprintable()):
