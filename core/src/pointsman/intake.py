@@ -1,7 +1,7 @@
 """What a caller passes, checked and turned into a `Request`. The caller's own objects are never changed."""
 
+import sys
 from collections.abc import Iterable, Mapping
-from math import inf
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -21,6 +21,12 @@ NOT_IN_EXTRA_BODY: Mapping[str, str] = MappingProxyType(
     }
 )
 """What `extra_body`, which is laid over the body, would change without anyone's noticing."""
+
+MOST_BITS = 2048
+"""Of a unit. That many always have a decimal text; of longer ones Python's own limit can refuse it."""
+
+LONGEST = sys.float_info.max
+"""Seconds. An integer can be more than any float, and less than infinity all the same."""
 
 
 @frozen(kw_only=True)
@@ -51,6 +57,8 @@ class Call:
             raise BadRequest("stream: leave it out; `router.stream` and `router.astream` stream, `complete` does not")
         if not (unit is None or isinstance(unit, (str, int))) or isinstance(unit, bool):
             raise _wrong("unit", unit, "a string or an integer")
+        if isinstance(unit, int) and unit.bit_length() > MOST_BITS:
+            raise BadRequest(f"unit: an integer of at most {MOST_BITS} bits; pass a longer one as text")
         if not (task is None or isinstance(task, str)):
             raise _wrong("task", task, "the name of a task")
         if not (model is None or isinstance(model, str)):
@@ -119,6 +127,6 @@ def _default_task(snapshot: Snapshot) -> str:
 def _seconds(deadline: object, snapshot: Snapshot) -> float:
     if deadline is None:
         return snapshot.config.router.deadline
-    if not isinstance(deadline, (int, float)) or isinstance(deadline, bool) or not 0 < deadline < inf:
+    if not isinstance(deadline, (int, float)) or isinstance(deadline, bool) or not 0 < deadline <= LONGEST:
         raise BadRequest("deadline: a number of seconds, more than 0")
     return float(deadline)
