@@ -295,6 +295,19 @@ def test_explain_gives_the_same_decision_without_calling_anyone():
     assert explained.outcome is None
 
 
+def test_explain_takes_what_complete_takes():
+    def by_label(request, candidates, ctx):
+        assert not request.parameters
+        return Selection(candidates[-1:], why=f"{request.labels['tenant']} {request.extra_body['a']}")
+
+    asked = {"labels": {"tenant": "acme"}, "extra_body": {"a": 1}, "deadline": 5}
+    with Router(config(plugins={"tenants": Selecting(by_label)})) as router:
+        assert router.explain(**asked).steps == decided(router.complete("hello", **asked)).steps
+        for messages, known, message in BAD_CALLS.values():
+            with pytest.raises(BadRequest, match=f"^{message}"):
+                router.explain(messages, **known)
+
+
 def test_explain_raises_what_selection_raises_with_the_decision_so_far():
     nobody = Selecting(lambda *_: Selection((), why="not today"))
     with Router(config(plugins={"nobody": nobody})) as router:
