@@ -5,7 +5,6 @@ differs: `request_body`, `request_headers`, `own_words`, `relayed`, `diagnose`, 
 `with_headers`, `opening`.
 """
 
-import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -29,7 +28,7 @@ from .envelope import ServerError
 from .exchange import Reply
 from .request import chat_body, encode
 from .scrub import Scrubber
-from .transport import aiohttp_transport, tls_context
+from .transport import Opened, Place, aiohttp_transport, here, tls_context
 
 Transport = httpx.AsyncBaseTransport
 
@@ -58,16 +57,15 @@ class OpenAICompatible(BackendInvocation, Streaming):
     """Makes the transport for the running event loop. From Python only; `ca_file` and `connect_timeout` are its own."""
 
     _tls: ssl.SSLContext | None = field(default=None, init=False, repr=False)
-    _transports: dict[asyncio.AbstractEventLoop, Transport] = field(
-        factory=dict[asyncio.AbstractEventLoop, Transport], init=False, repr=False
-    )
+    _opened: dict[Place, Opened] = field(factory=dict[Place, Opened], init=False, repr=False)
 
     @hookimpl
     async def start_backend(self, name: str) -> None:  # noqa: ARG002 - a server has no use for the name
-        """Make this loop's transport. No connection is opened yet."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._transports:
-            self._transports[loop] = self._new_transport()
+        """Make this loop's transport, or share it where another router made it. No connection is opened yet."""
+        opened = self._opened.get(here())
+        if opened is None:
+            opened = self._opened[here()] = Opened(self._new_transport())
+        opened.starts += 1
 
     @hookimpl
     async def complete(self, target: Target, request: Request, ctx: AttemptContext) -> Completion:
@@ -94,10 +92,14 @@ class OpenAICompatible(BackendInvocation, Streaming):
 
     @hookimpl
     async def close_backend(self) -> None:
-        """Close this loop's transport and its connections."""
-        transport = self._transports.pop(asyncio.get_running_loop(), None)
-        if transport is not None:
-            await transport.aclose()
+        """Close this loop's transport and its connections, once everybody who started it here has closed it."""
+        opened = self._opened.get(here())
+        if opened is None:
+            return
+        opened.starts -= 1
+        if not opened.starts:
+            del self._opened[here()]
+            await opened.transport.aclose()
 
     # What a dialect overrides.
 
@@ -217,7 +219,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
 
     def _transport(self) -> Transport:
         try:
-            return self._transports[asyncio.get_running_loop()]
+            return self._opened[here()].transport
         except KeyError:
             raise RuntimeError("start_backend was not called in this event loop") from None
 
