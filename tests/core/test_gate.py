@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from pointsman import Router
-from pointsman.errors import AllTargetsFailed, BadRequest, ContextLength, PluginError, RouteError
+from pointsman.errors import AllTargetsFailed, BadRequest, ContextLength, DeadlineExceeded, PluginError, RouteError
 from pointsman.events import AttemptStarted
 from pointsman.plan import TimedOut
 from pointsman.verdicts import Permit, SkipTarget, WaitUntil
@@ -211,6 +211,19 @@ def test_a_gate_that_opens_in_the_past_does_not_spin():
     assert len(run.pauses) <= 500
     assert isinstance(run.error, RouteError)
     assert len(run.decision.skipped) == 3
+
+
+def test_a_gate_that_takes_too_long_leaves_no_time_for_an_attempt():
+    def dawdle(target, ctx):
+        ctx.clock.now += 100
+        return Permit(target)
+
+    gate = Gatekeeper(dawdle)
+    run = drive(config(gate), deadline=60)
+    assert run.tried == []
+    assert type(run.error) is DeadlineExceeded
+    assert gate.outcomes == [None]
+    gate.check()
 
 
 # Settled exactly once, however it ends

@@ -169,6 +169,11 @@ def _serve(recorder: Recorder, deadline: float) -> Plan:
             if admission.until is not None:
                 opens[verdict.target] = admission.until
             continue
+        try:
+            _time_left(recorder, failed, deadline)
+        except DeadlineExceeded:
+            settle(admission, None, None, ctx)
+            raise
         outcome = yield from _attempt(recorder, verdict, admission, deadline)
         if isinstance(outcome, Completion):
             return outcome
