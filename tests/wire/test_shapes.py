@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pointsman import Router
 from pointsman.chat import Completion, InnerAttempts, ToolCall, Usage
 from pointsman.context import DecisionContext
 from pointsman.errors import Failure
@@ -58,6 +60,7 @@ def got(
         backend = cls(
             base_url="http://unused.invalid",
             api_key=Secret("sk-mine-123"),
+            headers={"x-gateway-key": Secret("hunter2")},
             transport=lambda: httpx.MockTransport(answer),
         )
         async with started(backend):
@@ -570,6 +573,31 @@ def test_the_key_is_sent_as_a_bearer_and_headers_prevail() -> None:
     assert (headers["x-team"], headers["user-agent"]) == ("a", "b")
 
 
+@pytest.mark.parametrize("backend", ["openai_compatible", "litellm_backend", "openrouter_direct"])
+def test_a_header_can_hold_a_key_from_elsewhere_that_nothing_shows(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pointsman.toml").write_text(
+        f'[plugins.{backend}]\nbase_url = "http://unused.invalid"\n'
+        'headers = { "x-team" = "a", "X-Api-Key" = { env = "GATEWAY_KEY" } }\n'
+        f'[models.m]\non = {{ {backend} = "m" }}\n'
+    )
+    monkeypatch.setenv("GATEWAY_KEY", "hunter2-hunter2")
+    with Router.from_toml(tmp_path / "pointsman.toml") as router:
+        (plugin,) = (one.instance for one in router.snapshot.plugins if one.name == backend)
+        assert isinstance(plugin, OpenAICompatible)
+        assert "hunter2" not in repr(router.snapshot) + repr(plugin) + repr(plugin.headers)
+        headers = sent_by(plugin).headers
+    assert (headers["x-team"], headers["x-api-key"]) == ("a", "hunter2-hunter2")
+
+
+def test_a_key_in_a_header_that_the_server_repeats_is_taken_out() -> None:
+    found = got(PLAIN, 401, {"error": {"message": "no such key: hunter2 hunter3"}})
+    assert isinstance(found, Failure)
+    assert "hunter3" in str(found.detail)
+    assert "hunter2" not in str(found.detail)
+
+
 def test_without_a_key_there_is_no_authorization() -> None:
     assert "authorization" not in sent_by(PLAIN(base_url="http://unused.invalid")).headers
 
@@ -639,6 +667,7 @@ def test_a_value_that_json_cannot_carry_is_named_by_its_key(parameters: dict[str
         ({"api_key": Secret("sk-hunter2\n")}, "api_key: .*line break"),
         ({"api_key": Secret("")}, "empty"),
         ({"headers": {"x": "hunter2\r\ny: z"}}, "headers: .*ASCII"),
+        ({"headers": {"x": Secret("hunter2\n")}}, "headers: .*ASCII"),
         ({"extra_body": {"model": "hunter2"}}, "extra_body: leave model out"),
         ({"extra_body": {"messages": []}}, "extra_body: leave messages out"),
         ({"extra_body": {"stream": True}}, "extra_body: leave stream out"),

@@ -21,7 +21,7 @@ from pointsman.settings import Seconds, Secret
 from pointsman.targets import Target
 
 from . import answer, diagnosis, envelope, exchange, failures, retry_after, streaming
-from .checks import checked_body, checked_headers, checked_key, checked_url, positive
+from .checks import checked_body, checked_headers, checked_key, checked_url, positive, text_of
 from .chunks import chunk_of_whole
 from .diagnosis import Diagnosis
 from .envelope import ServerError
@@ -41,8 +41,8 @@ class OpenAICompatible(BackendInvocation, Streaming):
     """Up to the version: `https://api.openai.com/v1`, `http://localhost:11434/v1`."""
     api_key: Secret | None = field(default=None, validator=checked_key)
     """Sent as `Authorization: Bearer`, to this address only."""
-    headers: Mapping[str, str] = field(factory=dict[str, str], validator=checked_headers, repr=False)
-    """Sent with every request, over the plugin's own of the same name."""
+    headers: Mapping[str, str | Secret] = field(factory=dict[str, str | Secret], validator=checked_headers, repr=False)
+    """Sent with every request, over the plugin's own of the same name. A key among them is a `Secret`."""
     extra_body: Mapping[str, object] = field(factory=dict[str, object], validator=checked_body, repr=False)
     """Fields laid over every body. The request's own `extra_body` is laid over these."""
     connect_timeout: Seconds = field(default=Seconds(5.0), validator=positive)
@@ -117,7 +117,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
         }
         if self.api_key is not None:
             headers["authorization"] = f"Bearer {self.api_key.reveal()}"
-        return headers | {name.lower(): value for name, value in self.headers.items()}
+        return headers | {name.lower(): text_of(value) for name, value in self.headers.items()}
 
     def own_words(self, message: str) -> str:
         """An error's message without what the server adds to every one."""
@@ -207,7 +207,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
     def _failure(self, request: Request, error: ServerError) -> Failure:
         error = evolve(error, message=self.own_words(error.message))
         found = self.diagnose(error)
-        secrets = (*([self.api_key.reveal()] if self.api_key else []), *self.headers.values())
+        secrets = (*([self.api_key.reveal()] if self.api_key else []), *map(text_of, self.headers.values()))
         scrub = Scrubber(request, secrets)
         return failures.describe(error, found, scrub, retry_after=self.retry_after(error, found))
 

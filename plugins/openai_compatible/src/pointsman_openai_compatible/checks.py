@@ -31,9 +31,17 @@ def checked_key(_: object, attribute: "Attribute[Secret | None]", value: Secret 
         raise ValueError(f"{attribute.name}: the key from {value.origin} is empty or has a space, line break or accent")
 
 
-def checked_headers(_: object, attribute: "Attribute[Mapping[str, str]]", value: Mapping[str, str]) -> None:
+def text_of(value: str | Secret) -> str:
+    """A setting's text, whether it is secret or not."""
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def checked_headers(
+    _: object, attribute: "Attribute[Mapping[str, str | Secret]]", value: Mapping[str, str | Secret]
+) -> None:
     """Names and values that can be sent."""
-    for name, text in value.items():
+    for name, given in value.items():
+        text = text_of(given)
         if not _fits_a_header(name) or ":" in name or not (text.isascii() and text.isprintable()):
             raise ValueError(f"{attribute.name}: a name or value in it cannot be sent; use printable ASCII")
 
