@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from math import inf
 
 import pytest
 
@@ -143,6 +144,24 @@ def test_waiting_is_for_when_nothing_else_is_left_and_for_the_first_that_opens()
     assert run.pauses == [4]
     assert "the gate opens" in run.decision.attempts[0].why
     gate.check()
+
+
+def test_what_was_waited_for_and_tried_was_not_skipped():
+    run = drive(config(Gatekeeper(waiting(one=9, two=4, three=6))))
+    assert [skip.target.model for skip in run.decision.skipped] == ["one", "three"]
+    run = drive(config(Gatekeeper(waiting(one=9, two=4, three=70))), lambda _: failure("not_found"))
+    assert run.tried == ["proxy/two", "proxy/one"]
+    assert [skip.target.model for skip in run.decision.skipped] == ["three"]
+    assert isinstance(run.error, RouteError)
+    assert run.error.retry_after == 70
+
+
+def test_a_gate_that_never_opens_names_no_time_to_come_back():
+    for verdict in (WaitUntil(inf, why="shut"), SkipTarget("shut", retry_after=inf)):
+        run = drive(config(Gatekeeper(lambda target, ctx, verdict=verdict: verdict)))
+        assert isinstance(run.error, AllTargetsFailed)
+        assert run.error.retry_after is None
+        assert {skip.retry_after for skip in run.decision.skipped} == {None}
 
 
 def test_after_failures_a_busy_target_is_waited_for():

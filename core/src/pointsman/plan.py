@@ -15,6 +15,7 @@ Either way the records are written, once.
 """
 
 from collections.abc import Generator, Mapping
+from math import inf
 from typing import TypeAlias
 
 from attrs import frozen
@@ -169,6 +170,7 @@ def _serve(recorder: Recorder, deadline: float) -> Plan:
             if admission.until is not None:
                 opens[verdict.target] = admission.until
             continue
+        recorder.skipped.pop(verdict.target, None)
         try:
             _time_left(recorder, failed, deadline)
         except DeadlineExceeded:
@@ -250,7 +252,8 @@ def _attempts_left(recorder: Recorder) -> int:
 
 
 def _skip(target: Target, refusal: Refusal, now: float) -> SkippedTarget:
-    retry_after = refusal.retry_after if refusal.until is None else max(refusal.until - now, 0.0)
+    after = refusal.retry_after if refusal.until is None else refusal.until - now
+    retry_after = None if after is None or after == inf else max(after, 0.0)
     return SkippedTarget(target=target, why=refusal.why, plugin=refusal.plugin, retry_after=retry_after)
 
 
