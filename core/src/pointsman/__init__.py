@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .chat import Chunk, Completion, Message, Request, ToolCall, Usage
     from .config import Config, ModelSettings, RolloutSettings, RouterSettings, TaskSettings
-    from .decision import AttemptRecord, Decision
+    from .context import AttemptContext, DecisionContext, RouteState
+    from .decision import AttemptOutcome, AttemptRecord, Decision
     from .errors import (
         AllTargetsFailed,
         AttemptFailed,
@@ -47,8 +48,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AllTargetsFailed",
     "AsyncStream",
+    "AttemptContext",
     "AttemptFailed",
     "AttemptFinished",
+    "AttemptOutcome",
     "AttemptRecord",
     "AttemptStarted",
     "BackendInvocation",
@@ -62,6 +65,7 @@ __all__ = [
     "ContextLength",
     "DeadlineExceeded",
     "Decision",
+    "DecisionContext",
     "Event",
     "Failure",
     "FallbackDecision",
@@ -81,6 +85,7 @@ __all__ = [
     "RequestStarted",
     "RolloutSettings",
     "RouteError",
+    "RouteState",
     "Router",
     "RouterClosed",
     "RouterSettings",
@@ -109,6 +114,7 @@ _HOMES = (
     "decision",
     "events",
     "verdicts",
+    "context",
     "hookspecs",
     "config",
     "streams",
