@@ -10,13 +10,23 @@ from pointsman.settings import Secret
 if TYPE_CHECKING:
     from attrs import Attribute
 
+PORTS = range(1, 65536)
+
 
 def checked_url(_: object, attribute: "Attribute[str]", value: str) -> None:
     """An address with a host, and with nothing that belongs elsewhere."""
     # The address is not quoted: it can hold a password.
     url = _parsed(value)
-    if url is None or url.scheme not in {"http", "https"} or not url.host:
-        raise ValueError(f'{attribute.name}: write an address that starts with "http://" or "https://"')
+    if url is None or url.scheme not in {"http", "https"}:
+        raise ValueError(
+            f'{attribute.name}: write an address such as "http://localhost:4000" or "https://host.example/v1"'
+        )
+    if not url.host:
+        raise ValueError(f"{attribute.name}: the address has no host; write it after the //")
+    if "%" in url.host:
+        raise ValueError(f"{attribute.name}: the address has a host with a space or another character that no host has")
+    if url.port is not None and url.port not in PORTS:
+        raise ValueError(f"{attribute.name}: a port is 1 to 65535, and {url.port} is none")
     if url.userinfo:
         raise ValueError(f"{attribute.name}: leave user and password out of the address; a key belongs in api_key")
     if url.query or url.fragment:
