@@ -80,7 +80,7 @@ class Config:
     """A whole configuration. Build it here, or read it with `Router.from_toml`."""
 
     router: RouterSettings = RouterSettings()
-    plugins: Mapping[str, object] = field(default=EMPTY)
+    plugins: Mapping[str, object] = field(default=EMPTY, repr=False)
     """By name: a table of settings, or a finished plugin object. Naming a plugin makes it active."""
     models: Mapping[str, ModelSettings] = field(default=MappingProxyType({}))
     tasks: Mapping[str, TaskSettings] = field(default=MappingProxyType({}))

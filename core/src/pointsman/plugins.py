@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from attrs import fields, frozen, has
+from attrs import field, fields, frozen, has
 from pluggy import PluginManager, PluginValidationError
 
 from .complaints import Complaint, KeyPath, nearest, suggest
@@ -32,7 +32,7 @@ class Plugin:
     """One active plugin."""
 
     name: str
-    instance: object
+    instance: object = field(repr=False)
     built_in: bool
     distribution: str | None = None
     """Name and version of where it came from; None for built-ins and objects given in code."""
