@@ -29,7 +29,7 @@ from pointsman.testing import (
     openrouter_stream,
     openrouter_usage,
 )
-from tests.support.command import Ran, arguments, environment, pointsman
+from tests.support.command import Ran, arguments, environment, onto_a_full_disk, pointsman
 from tests.support.site import Site
 from tests.support.wires import event
 
@@ -422,6 +422,9 @@ def test_where_no_backend_streams_the_error_says_what_to_do(desk: Desk) -> None:
         (["--model", "glmm", "hej"], 'unknown model "glmm"; did you mean "glm"?'),
         (["--config", "nowhere.toml", "hej"], "nowhere.toml"),
         ([], "there is no prompt"),
+        ([""], "there is no prompt"),
+        (["", " \n"], "there is no prompt"),
+        (["--system", "Kort.", ""], "there is no prompt"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -430,6 +433,25 @@ def test_wrong_use_has_status_2_and_calls_nobody(desk: Desk, words: list[str], s
     assert (ran.status, ran.out) == (2, "")
     assert said in ran.err
     assert not desk.openrouter.requests
+
+
+@pytest.mark.parametrize("typed", ["", " \n"])
+def test_an_empty_argument_is_not_filled_from_standard_input_and_an_empty_input_is_no_prompt(
+    desk: Desk, typed: str
+) -> None:
+    assert desk.ask("", typed="hej").status == 2
+    assert desk.ask(typed=typed).status == 2
+    assert not desk.openrouter.requests
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@pytest.mark.parametrize("way", ["--stream", "--no-stream", "--json"])
+def test_an_answer_that_cannot_be_written_ends_it_with_one_line(desk: Desk, way: str) -> None:
+    status, err = onto_a_full_disk("ask", way, *DIRECT, "hej", cwd=desk.folder, variables=KEYS)
+    assert status == 1
+    assert err.splitlines()[-1] == "pointsman: No space left on device"
+    assert "Traceback" not in err
+    assert "ignored" not in err
 
 
 def test_every_mistake_in_the_configuration_is_told_with_its_line(desk: Desk) -> None:
