@@ -34,6 +34,9 @@ from .snapshot import Snapshot
 from .streams import AsyncStream, Open, Stream
 from .verdicts import GateStatus
 
+BACKENDS_SHARE = 0.5
+"""Of the time for closing, at most, for requests in flight and backends; what they leave of all of it is for sinks."""
+
 
 class Router:
     """Routes chat requests to models, as its configuration says.
@@ -262,26 +265,28 @@ class Router:
     def close(self, timeout: float = CLOSE_TIMEOUT) -> tuple[SinkReport, ...]:
         """Cancels what is in flight in the synchronous face, closes backends and sinks, and says what was lost.
 
+        Takes `timeout` seconds at most, of which half is kept for sinks to deliver what waits, flush and close.
         Calling it again does nothing more. Inside a running event loop use `aclose`.
         """
         if running_loop() is not None:
             raise UsageError("router.close blocks, and was called from a running event loop; `await router.aclose()`")
         self._closed = True
-        return self._close_rest(monotonic() + timeout)
+        began = monotonic()
+        return self._close_rest(began + timeout * BACKENDS_SHARE, began + timeout)
 
     async def aclose(self, timeout: float = CLOSE_TIMEOUT) -> tuple[SinkReport, ...]:  # noqa: ASYNC109 - as `close`
         """`close`, for programs with an event loop."""
         self._closed = True
-        deadline = monotonic() + timeout
-        await self._loops.close_here(timeout)
-        return await asyncio.to_thread(self._close_rest, deadline)
+        began = monotonic()
+        await self._loops.close_here(timeout * BACKENDS_SHARE)
+        return await asyncio.to_thread(self._close_rest, began + timeout * BACKENDS_SHARE, began + timeout)
 
-    def _close_rest(self, deadline: float) -> tuple[SinkReport, ...]:
-        """Everything but what is open in the running loop, until `deadline` on the monotonic clock."""
-        self._portal.close(max(deadline - monotonic(), 0))
-        self._loops.close_elsewhere(max(deadline - monotonic(), 0))
+    def _close_rest(self, backends_by: float, sinks_by: float) -> tuple[SinkReport, ...]:
+        """Everything but what is open in the running loop, until these times on the monotonic clock."""
+        self._portal.close(max(backends_by - monotonic(), 0))
+        self._loops.close_elsewhere(max(backends_by - monotonic(), 0))
         self._finalizer.detach()
-        return self._delivery.close(max(deadline - monotonic(), 0))
+        return self._delivery.close(max(sinks_by - monotonic(), 0))
 
     def __enter__(self) -> Self:
         return self
