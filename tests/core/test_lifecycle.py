@@ -327,6 +327,25 @@ def test_a_backend_that_never_closes_leaves_the_sinks_time_to_close(face):
     assert took < 0.6
 
 
+def test_a_router_that_nobody_closes_takes_its_time_once_for_backends_and_sinks(monkeypatch):
+    monkeypatch.setattr("pointsman.router.CLOSE_TIMEOUT", 0.4)
+    hanging = threading.Event()
+
+    @define(eq=False)
+    class Hanging(Collecting):
+        @hookimpl
+        def close_sink(self):
+            hanging.wait(5)
+
+    made = table(("small",), {"bad": Closing(at_close=for_ever)}, plugins={"sink": Hanging()})
+    router = Router(made)
+    router.complete("hello")
+    began = time.monotonic()
+    router._finalizer()
+    assert time.monotonic() - began < 0.6
+    hanging.set()
+
+
 def test_a_backend_that_is_still_starting_is_cancelled_and_not_closed():
     begun = asyncio.Event()
 

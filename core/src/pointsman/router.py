@@ -306,5 +306,6 @@ class Router:
 
 
 def _close_all(portal: Portal, delivery: Delivery, timeout: float) -> None:
-    portal.close(timeout)
-    delivery.close(timeout)
+    deadline = monotonic() + timeout
+    portal.close(timeout * BACKENDS_SHARE)
+    delivery.close(max(deadline - monotonic(), 0))
