@@ -289,6 +289,9 @@ class Router:
         return self._delivery.close(max(sinks_by - monotonic(), 0))
 
     def __enter__(self) -> Self:
+        if running_loop() is not None:
+            # Here, where nothing is open yet, and not at the end, where it would hide what the block raised.
+            raise UsageError("`with` closes the router, which blocks a running event loop; write `async with` there")
         return self
 
     def __exit__(
