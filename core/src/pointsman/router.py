@@ -46,7 +46,8 @@ class Router:
         print(reply.text, reply.decision.served)
 
     Building one checks the configuration whole and raises `ConfigError` with every problem. It opens no
-    socket and starts no thread; the first request does.
+    socket and starts no thread; the first request does. A router that nobody closes delivers its events when the
+    program ends; a forked child that ends by `os._exit`, as those of `multiprocessing` do, has to close it itself.
     """
 
     def __init__(self, config: Config | Mapping[str, object] | Snapshot) -> None:
@@ -266,7 +267,8 @@ class Router:
         """Cancels what is in flight in the synchronous face, closes backends and sinks, and says what was lost.
 
         Takes `timeout` seconds at most, of which half is kept for sinks to deliver what waits, flush and close.
-        Calling it again does nothing more. Inside a running event loop use `aclose`.
+        Calling it again does nothing more. Inside a running event loop use `aclose`. In a child process that ends
+        by `os._exit`, as `multiprocessing`'s do, call it: what waits for sinks there is lost otherwise.
         """
         if running_loop() is not None:
             raise UsageError("router.close blocks, and was called from a running event loop; `await router.aclose()`")
