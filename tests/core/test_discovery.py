@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define
+from attrs import define, field
 
 from pointsman import Router
 from pointsman.plugins import installed
@@ -116,6 +116,21 @@ def test_entry_points_of_other_groups_are_not_plugins(site: Site) -> None:
     with (info / "entry_points.txt").open("a") as file:
         file.write("\n[pointsman.v0]\nold_one = tests.support.acme:Quiet\n")
     assert "old_one" not in installed()
+
+
+@define(eq=False)
+class Named(Quiet):
+    name: str = field(default="nobody", init=False)
+
+
+def test_a_plugin_with_a_field_for_its_name_is_told_it_when_it_is_built(site: Site) -> None:
+    site.install("acme-named", offers={"named": Named})
+    by_hand = Named()
+    Router({"plugins": {"mine": by_hand}})
+    assert by_hand.name == "mine"
+    (by_table,) = [one for one in Router({"plugins": {"yours": {"use": "named"}}}).snapshot.plugins if not one.built_in]
+    assert isinstance(by_table.instance, Named)
+    assert by_table.instance.name == "yours"
 
 
 # Seen twice, offered twice

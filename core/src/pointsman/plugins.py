@@ -94,7 +94,7 @@ def _default(name: str) -> Plugin:
 
 def _build_one(name: str, given: object, search: Search) -> Plugin | None:
     if not isinstance(given, Mapping):
-        return Plugin(name=name, instance=_finished(name, given), built_in=name in BUILT_IN)
+        return Plugin(name=name, instance=_named(name, _finished(name, given)), built_in=name in BUILT_IN)
     table = dict(cast("Mapping[str, object]", given))
     enabled = table.pop("enabled", True)
     if not isinstance(enabled, bool):
@@ -113,9 +113,15 @@ def _build_one(name: str, given: object, search: Search) -> Plugin | None:
         raise _Wrong(Complaint(place, message)) from error
     if complaints:
         raise _Wrong(*(Complaint((name, *one.path), one.message) for one in complaints))
-    if "name" in {a.name for a in fields(cls) if not a.init}:
+    return Plugin(name=name, instance=_named(name, instance), built_in=name in BUILT_IN, distribution=distribution)
+
+
+def _named(name: str, instance: object) -> object:
+    """The plugin, told its name where it has a field for that, before anyone asks it anything."""
+    cls = type(instance)
+    if has(cls) and "name" in {a.name for a in fields(cls) if not a.init}:
         cast("Any", instance).name = name
-    return Plugin(name=name, instance=instance, built_in=name in BUILT_IN, distribution=distribution)
+    return instance
 
 
 def _finished(name: str, given: object) -> object:
