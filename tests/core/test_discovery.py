@@ -181,11 +181,10 @@ def test_the_name_of_a_built_in_plugin_belongs_to_pointsman(site: Site, report: 
 # Not there
 
 
-def test_a_missing_plugin_is_told_the_nearest_installed_one(report: Reporter) -> None:
-    assert report("[plugins.ecko]") == '1:10 plugins.ecko: no plugin "ecko" is installed; did you mean "echo"?'
-    assert report("[plugins.a]\nuse = 'ecko'") == (
-        '2:1 plugins.a.use: no plugin "ecko" is installed; did you mean "echo"?'
-    )
+def test_a_missing_plugin_is_told_the_nearest_installed_one_and_what_to_install(report: Reporter) -> None:
+    remedies = 'install what offers it, by convention pointsman-ecko, or remove the table; did you mean "echo"?'
+    assert report("[plugins.ecko]") == f'1:10 plugins.ecko: no plugin "ecko" is installed; {remedies}'
+    assert report("[plugins.a]\nuse = 'ecko'") == f'2:1 plugins.a.use: no plugin "ecko" is installed; {remedies}'
 
 
 def test_a_missing_plugin_that_is_near_to_none_is_told_what_to_install(report: Reporter) -> None:

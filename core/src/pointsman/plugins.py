@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from attrs import field, fields, frozen, has
 from pluggy import PluginManager, PluginValidationError
 
-from .complaints import Complaint, KeyPath, nearest, suggest
+from .complaints import Complaint, KeyPath, suggest
 from .convert import structure, typed_words, unquoted, words
 from .hookspecs import CONCERNS, PROJECT
 from .implementations import hook_faults
@@ -154,12 +154,9 @@ def _not_found(used: str, search: Search, place: KeyPath, table: Mapping[str, ob
         if split := unquoted((used, key), table[key], ("use",)):
             return split
     known = [*search(), *BUILT_IN]
-    if nearest(used, known):
-        remedy = suggest(used, known)
-    else:
-        by_convention = f"pointsman-{used.replace('_', '-')}"
-        remedy = f"install what offers it, by convention {by_convention}, or remove the table; {suggest(used, known)}"
-    return Complaint(place, f'no plugin "{used}" is installed; {remedy}')
+    by_convention = f"pointsman-{used.replace('_', '-')}"
+    remedies = f"install what offers it, by convention {by_convention}, or remove the table; {suggest(used, known)}"
+    return Complaint(place, f'no plugin "{used}" is installed; {remedies}')
 
 
 def _loaded(entry: "EntryPoint", place: KeyPath) -> type[object]:
