@@ -458,9 +458,11 @@ def test_every_mistake_in_the_configuration_is_told_with_its_line(desk: Desk) ->
     desk.add('deadlin = "5s"\n\n[tasks.nothing]\nmodels = ["gml"]\n')
     ran = desk.ask("hej")
     assert (ran.status, ran.out) == (2, "")
-    first, second = ran.err.splitlines()
+    first, second, count = ran.err.split("\n\n")
     assert re.match(r"pointsman\.toml:\d+:\d+ router\.deadlin: .*did you mean \"deadline\"", first)
+    assert 'deadlin = "5s"\n' in first
     assert re.match(r"pointsman\.toml:\d+:\d+ tasks\.nothing\.models", second)
+    assert count == "2 problems\n"
 
 
 def test_the_server_says_that_the_request_is_wrong_and_that_is_a_failure(desk: Desk) -> None:

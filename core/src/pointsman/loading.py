@@ -20,12 +20,15 @@ from .snapshot import Snapshot
 from .targets import Catalog, Target
 
 
-def from_toml(path: Path) -> Snapshot:
-    """The snapshot of a TOML file. Raises `ConfigError` with every problem, each with its line."""
+def from_toml(path: Path, *, read_secrets: bool = True) -> Snapshot:
+    """The snapshot of a TOML file. Raises `ConfigError` with every problem, each with its line.
+
+    Without `read_secrets` it needs no key and can call nobody: it is for looking at what would be decided.
+    """
     from . import toml_file  # noqa: PLC0415 - only a file needs it
 
     text, table = toml_file.read(path)
-    snapshot, complaints = _build(table)
+    snapshot, complaints = _build(table, read_secrets=read_secrets)
     if snapshot is None:
         raise ConfigError(toml_file.placed(complaints, text, path))
     return snapshot
@@ -50,9 +53,9 @@ def _as_table(value: object) -> object:
     return value
 
 
-def _build(table: Mapping[str, object]) -> tuple[Snapshot | None, list[Complaint]]:
+def _build(table: Mapping[str, object], *, read_secrets: bool = True) -> tuple[Snapshot | None, list[Complaint]]:
     config, complaints, doubtful = _sections(table)
-    built, wrong = plugin_module.build(config.plugins)
+    built, wrong = plugin_module.build(config.plugins, read_secrets=read_secrets)
     complaints += wrong
     manager, wrong = plugin_module.register(built)
     complaints += wrong
