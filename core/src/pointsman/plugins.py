@@ -127,8 +127,13 @@ def _build_one(name: str, given: object, search: Search, *, read_secrets: bool) 
         broken = f"is broken: it cannot be made from its settings: {typed_words(error)}; reinstall or upgrade it"
         raise _Wrong(Complaint(place, f"{offered_by or cls.__qualname__} {broken}")) from error
     if complaints:
-        raise _Wrong(*(Complaint((name, *one.path), one.message) for one in complaints))
+        raise _Wrong(*(Complaint((name, *one.path), _said(one, offered_by or cls.__qualname__)) for one in complaints))
     return Plugin(name=name, instance=_named(name, instance), built_in=name in BUILT_IN, distribution=offered_by)
+
+
+def _said(complaint: Complaint, origin: str) -> str:
+    """What a plugin's class says of its settings; with its name, where it names none of them."""
+    return complaint.message if complaint.path else f"{origin} refuses these settings: {complaint.message}"
 
 
 def _named(name: str, instance: object) -> object:
