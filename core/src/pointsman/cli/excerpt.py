@@ -10,7 +10,7 @@ from pointsman.errors import Problem
 _OPEN = frozenset({"router", "models", "tasks", "paths", "rollout", "order"})
 """The sections in which no key of anybody's is ever written, not even by mistake."""
 
-_HEADER = re.compile(r"\s*\[\[?\s*[\"']?([^\]\"'.\s]*)")
+_HEADER = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_-]+)\s*[\].]")
 _TOKEN = re.compile(r"""[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*'|.""")
 
 
