@@ -11,7 +11,7 @@ from attrs import fields
 from cattrs import BaseValidationError, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
 from .complaints import Complaint, KeyPath, suggest
-from .kinds import SettingError, converter
+from .kinds import SecretMissing, SettingError, converter
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ def _complaints(
         for inner in without:
             yield Complaint(path, words(inner))
     else:
-        split = _split_names(path, table, ()) if named else []
+        split = _split_names(path, table, ()) if named and not isinstance(error, SecretMissing) else []
         yield from split or [Complaint(path, words(error))]
 
 

@@ -33,6 +33,10 @@ class SettingError(ValueError):
     """A value that a setting cannot have; the message says what to write instead."""
 
 
+class SecretMissing(SettingError):
+    """A place for a secret is named as it should be, and holds none."""
+
+
 _WORDS = {
     "bool": "a boolean",
     "int": "a number",
@@ -107,7 +111,7 @@ def _secret(value: Any, *, read: bool) -> Secret:
 def _from_environment(name: str) -> Secret:
     if found := os.environ.get(name):
         return Secret(found, f"environment variable {name}")
-    raise SettingError(f"{_variable(name)} is not set, or empty; set it before the program starts")
+    raise SecretMissing(f"{_variable(name)} is not set, or empty; set it before the program starts")
 
 
 def _variable(name: str) -> str:
@@ -122,9 +126,9 @@ def _from_file(name: str) -> Secret:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         where = "" if Path(name).is_absolute() else f"; a relative path begins at {Path.cwd()}"
-        raise SettingError(f"the file named here cannot be read: {reason}{where}") from None
+        raise SecretMissing(f"the file named here cannot be read: {reason}{where}") from None
     if not found:
-        raise SettingError("the file named here is empty; write the key into it")
+        raise SecretMissing("the file named here is empty; write the key into it")
     return Secret(found, f"file {name}")
 
 
@@ -227,7 +231,7 @@ def _choice(cls: Any, made: Converter) -> Hook:
                 return hook(value, kind)
             except (SettingError, BaseValidationError) as error:
                 wrong.append(error)
-        inside = [error for error in wrong if isinstance(error, BaseValidationError)]
+        inside = [error for error in wrong if isinstance(error, BaseValidationError | SecretMissing)]
         raise inside[0] if inside else SettingError(", or ".join(map(str, wrong)))
 
     return read
