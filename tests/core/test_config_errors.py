@@ -493,7 +493,10 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"[router]\nmax_attempts = = 3\n", "2:16: is not TOML: Invalid value; a text stands in quotes"),
-        (b"[router]\na = 1\n[router]\n", "3:8: is not TOML: [router] stands here a second time; put its keys into the first"),
+        (
+            b"[router]\na = 1\n[router]\n",
+            "3:8: is not TOML: [router] stands here a second time; put its keys into the first",
+        ),
         (b"[router]\ndeadline = ", "2:12: is not TOML: Invalid value; a text stands in quotes"),
         ("[router]\n# æ\nwhy = '".encode() + b"\xff'\n", "3:8: is not UTF-8 text; save it in that encoding"),
         ("[router]\n".encode("utf-16"), "1:1: is not UTF-8 text; save it in that encoding"),

@@ -52,7 +52,7 @@ def _show(decision: Decision, configured: int, error: RouteError | None, *, as_j
     left = configured
     for number, step in enumerate(decision.steps, start=1):
         click.echo()
-        came = f"leaves {len(step.targets)} of {left}" if len(step.targets) != left else f"orders {left}"
+        came = f"leaves {len(step.targets)} of {left}" if len(step.targets) != left else f"leaves all {left}"
         line(f"{number}. {step.plugin} {came}: {step.why}", hanging=3)
         table([_row(target, place) for place, target in enumerate(step.targets, start=1)], indent=3)
         left = len(step.targets)

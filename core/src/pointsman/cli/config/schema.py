@@ -52,6 +52,12 @@ _SECRET: Schema = {
         for key, about in (("env", "The environment variable that holds it."), ("file", "The file that holds it."))
     ]
 }
+_SWITCHES: Schema = {
+    "enabled": {"type": "boolean", "default": True, "description": "Switches the plugin off."},
+    "use": {"type": "string", "description": "The installed plugin that this is, under a name of its own."},
+}
+"""What the table of every plugin may say."""
+
 _ANOTHER = "another plugin"
 
 
@@ -84,45 +90,33 @@ def schema(plugins: Mapping[str, type]) -> Schema:
 
 def _plugin(name: str, cls: type) -> Schema:
     """The table of a plugin, unless its `use` says that it is another one's."""
-    settings = [*_of_every_plugin({"const": name}), *_properties(settings_of(cls))]
-    uses_another: Schema = {"required": ["use"], "not": {"properties": {"use": {"const": name}}}}
-    own = _closed(settings_of(cls), (key for key, _ in settings))
-    # `properties` stand outside of the choice because that is where editors look for them.
+    settings = settings_of(cls)
+    names = [*_SWITCHES, *(one.name for one in settings)]
     return {
         "type": "object",
         "description": _first_line(cls),
-        "if": uses_another,
+        # Outside of the choice, because that is where editors look for them.
+        "properties": _SWITCHES | _properties(settings),
+        "if": {"required": ["use"], "not": {"properties": {"use": {"const": name}}}},
         "then": {"$ref": f"#/definitions/{_ANOTHER}"},
-        "else": {"properties": dict(settings), **own},
+        "else": _closed(settings, names),
     }
 
 
 def _another(plugins: Mapping[str, type]) -> Schema:
     """A table whose name is no installed plugin's: it says in `use` whose settings it has."""
-    uses = [
-        {
-            "properties": dict([*_of_every_plugin({"const": name}), *_properties(settings_of(cls))]),
-            **_closed(settings_of(cls), ["enabled", "use", *(one.name for one in settings_of(cls))]),
-        }
-        for name, cls in plugins.items()
-    ]
+    uses: list[Schema] = []
+    for name, cls in plugins.items():
+        settings = settings_of(cls)
+        own = _SWITCHES | {"use": {"const": name}} | _properties(settings)
+        uses.append({"properties": own, **_closed(settings, [*_SWITCHES, *(one.name for one in settings)])})
     return {"type": "object", "required": ["use"], "anyOf": uses}
-
-
-def _of_every_plugin(use: Schema) -> list[tuple[str, Schema]]:
-    return [
-        ("enabled", {"type": "boolean", "default": True, "description": "Switches the plugin off."}),
-        (
-            "use",
-            {"type": "string", "description": "The installed plugin that this is, under a name of its own.", **use},
-        ),
-    ]
 
 
 def _table(settings: list[Setting]) -> Schema:
     return {
         "type": "object",
-        "properties": dict(_properties(settings)),
+        "properties": _properties(settings),
         **_closed(settings, (one.name for one in settings)),
     }
 
@@ -133,8 +127,13 @@ def _closed(settings: list[Setting], names: Iterable[str]) -> Schema:
     return {"propertyNames": {"enum": list(names)}, **({"required": required} if required else {})}
 
 
-def _properties(settings: list[Setting]) -> list[tuple[str, Schema]]:
-    return [(one.name, _described(one)) for one in settings if kind_words(one.kind) != FROM_PYTHON]
+def _properties(settings: list[Setting]) -> Schema:
+    return {one.name: _described(one) for one in settings if _in_a_file(one.kind)}
+
+
+def _in_a_file(kind: Any) -> bool:
+    """Whether a file can hold a value of this kind."""
+    return any(has(one) or kind_words(one) != FROM_PYTHON for one in members(kind))
 
 
 def _described(setting: Setting) -> Schema:
@@ -148,7 +147,7 @@ def _described(setting: Setting) -> Schema:
 
 def _kind(kind: Any) -> Schema:
     """The schema of a value."""
-    kinds = [one for one in members(kind) if kind_words(one) != FROM_PYTHON or has(one)]
+    kinds = [one for one in members(kind) if _in_a_file(one)]
     if len(kinds) != 1:
         return {"anyOf": [_kind(one) for one in kinds]}
     (one,) = kinds
