@@ -133,8 +133,9 @@ def _pings(snapshot: Snapshot) -> Iterator[Finding]:
         if answer is None:
             yield Finding(about="backend", result="unknown", message=f"{name}: its plugin cannot ask it")
         elif isinstance(answer, Failure):
-            remedy = _REMEDIES.get(answer.kind)
-            yield Finding(about="backend", result="failed", message=f"{name}: {answer}", remedy=remedy)
+            # What is the plugin's own fault begins with its name already.
+            message = str(answer) if answer.kind == "plugin" else f"{name}: {answer}"
+            yield Finding(about="backend", result="failed", message=message, remedy=_REMEDIES.get(answer.kind))
         else:
             yield Finding(about="backend", result="ok", message=f"{name}: {answer}")
 
