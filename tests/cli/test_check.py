@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from attrs import define
@@ -173,10 +174,10 @@ class Talker(BackendInvocation):
 
     @hookimpl
     async def complete(self, target, request, ctx):
-        return Completion(text="")
+        return Completion(text="", finish_reason="stop")
 
     @hookimpl
-    async def ping_backend(self):
+    async def ping_backend(self) -> Any:
         match self.says:
             case "fail":
                 raise AttemptFailed(Failure.of("payment", "nothing left"))
