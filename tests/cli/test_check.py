@@ -72,7 +72,7 @@ def test_everything_that_was_looked_at_is_told(two: Desk) -> None:
         "backend        -   not asked; --ping asks each one, at no cost",
         "",
         "All is well.",
-        "What the breaker has shut is known to the running program: router.health() tells it.",
+        "What the breaker has shut, router.health() says in the running program.",
     ]
 
 
@@ -87,7 +87,7 @@ def test_each_missing_key_is_told_with_its_place_and_the_remedy(two: Desk, monke
     ran = two.run("check", "--ping", status=2)
     assert (
         "key            FAILED  plugins.litellm_backend.api_key: environment variable LITELLM_MASTER_KEY is not set, "
-        "or empty\n                       set it before the program starts (pointsman.toml:4)\n"
+        "or empty\n                       fix: set it before the program starts (pointsman.toml:4)\n"
     ) in ran.stdout
     assert "2 failed" in ran.stdout
     assert findings(two, "backend", "--ping", status=2) == [("unknown", "not asked, for a key is missing")]
