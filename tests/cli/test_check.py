@@ -12,6 +12,8 @@ from pointsman.chat import Completion
 from pointsman.errors import AttemptFailed, Failure
 from pointsman.testing import Drop, ReceivedRequest, Reply, ScriptedServer, no_db_connection, openrouter_error
 from tests.cli.conftest import Desk
+from tests.support.litellm_proxy import LiteLLMProxy
+from tests.support.reference import LITELLM_MODELS
 
 KEYS = {"LITELLM_MASTER_KEY": "sk-canary-1111", "OPENROUTER_API_KEY": "sk-canary-2222"}
 
@@ -113,6 +115,21 @@ def test_a_wrong_configuration_is_a_document_too(desk: Desk) -> None:
 
 
 # --ping
+
+
+@pytest.mark.litellm
+def test_the_real_proxy_is_asked_and_calls_nobody(
+    desk: Desk, litellm: LiteLLMProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for address in (litellm.url, f"{litellm.url}/v1"):
+        desk.configure(f'[plugins.litellm_backend]\nbase_url = "{address}"\napi_key = {{ env = "ACME_KEY" }}\n')
+        monkeypatch.setenv("ACME_KEY", litellm.master_key)
+        ((result, said),) = findings(desk, "backend", "--ping")
+        assert (result, said) == ("ok", f"litellm_backend: lists {len(LITELLM_MODELS)} models")
+        monkeypatch.setenv("ACME_KEY", "sk-canary-wrong")
+        ((result, said),) = findings(desk, "backend", "--ping", status=1)
+        assert said.startswith("litellm_backend: the credentials were refused")
+    assert not litellm.upstream.requests
 
 
 def test_each_backend_is_asked_one_thing_that_costs_nothing(
