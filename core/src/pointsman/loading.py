@@ -20,12 +20,15 @@ from .snapshot import Snapshot
 from .targets import Catalog, Target
 
 
-def from_toml(path: Path) -> Snapshot:
-    """The snapshot of a TOML file. Raises `ConfigError` with every problem, each with its line."""
+def from_toml(path: Path, earlier: Snapshot | None = None) -> Snapshot:
+    """The snapshot of a TOML file. Raises `ConfigError` with every problem, each with its line.
+
+    Plugins of an `earlier` snapshot whose class and settings are the same are carried over with their state.
+    """
     from . import toml_file  # noqa: PLC0415 - only a file needs it
 
     text, table = toml_file.read(path)
-    snapshot, complaints = _build(table)
+    snapshot, complaints = _build(table, earlier)
     if snapshot is None:
         raise ConfigError(toml_file.placed(complaints, text, path))
     return snapshot
@@ -50,9 +53,9 @@ def _as_table(value: object) -> object:
     return value
 
 
-def _build(table: Mapping[str, object]) -> tuple[Snapshot | None, list[Complaint]]:
+def _build(table: Mapping[str, object], earlier: Snapshot | None = None) -> tuple[Snapshot | None, list[Complaint]]:
     config, complaints, doubtful = _sections(table)
-    built, wrong = plugin_module.build(config.plugins)
+    built, wrong = plugin_module.build(config.plugins, earlier.plugins if earlier else ())
     complaints += wrong
     manager, wrong = plugin_module.register(built)
     complaints += wrong

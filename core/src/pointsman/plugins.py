@@ -5,7 +5,7 @@ One is active when the configuration names it; the code of the others is never i
 built-in policy is plugins too, active unless switched off.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -48,8 +48,12 @@ def installed() -> "dict[str, list[EntryPoint]]":
     return found
 
 
-def build(tables: Mapping[str, object]) -> tuple[list[Plugin], list[Complaint]]:
-    """The active plugins, built-ins first, then in the file's order; and what is wrong, by key path."""
+def build(tables: Mapping[str, object], earlier: Iterable[Plugin] = ()) -> tuple[list[Plugin], list[Complaint]]:
+    """The active plugins, built-ins first, then in the file's order; and what is wrong, by key path.
+
+    Where class and settings are those of an `earlier` plugin of that name, it is carried over with its state.
+    """
+    known = {plugin.name: plugin for plugin in earlier}
     search = cache(installed)  # once, and only where a plugin is looked for
     plugins: list[Plugin] = []
     complaints: list[Complaint] = []
@@ -59,7 +63,7 @@ def build(tables: Mapping[str, object]) -> tuple[list[Plugin], list[Complaint]]:
         except _Wrong as wrong:
             complaints += wrong.complaints
         else:
-            plugins += [plugin] if plugin else []
+            plugins += [_carried_over(plugin, known.get(name))] if plugin else []
     return plugins, [Complaint(("plugins", *one.path), one.message) for one in complaints]
 
 
@@ -81,6 +85,15 @@ def register(plugins: list[Plugin]) -> tuple[PluginManager, list[Complaint]]:
                 faults.append(words(error))
         complaints += [Complaint(("plugins", plugin.name), f"{_origin(plugin)}: {fault}") for fault in faults]
     return manager, complaints
+
+
+def _carried_over(plugin: Plugin, earlier: Plugin | None) -> Plugin:
+    """The earlier plugin, where this one would be the same again."""
+    if earlier is None or type(earlier.instance) is not type(plugin.instance) or not has(type(plugin.instance)):
+        return plugin
+    settings = [a.name for a in fields(type(plugin.instance)) if a.init]
+    same = all(getattr(plugin.instance, name) == getattr(earlier.instance, name) for name in settings)
+    return earlier if same else plugin
 
 
 class _Wrong(Exception):
