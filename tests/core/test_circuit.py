@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pointsman.policy.circuit import Circuit, Thresholds
+from tests.faults.table import proves
 
 LIMITS = Thresholds(
     in_a_row=5,
@@ -222,6 +223,7 @@ def test_results_from_before_it_opened_say_nothing_about_now():
 # What must hold whatever happens
 
 
+@proves(5)
 class CircuitMachine(RuleBasedStateMachine):
     """Attempts that begin, succeed, fail, open it at once, end in nothing, or are never heard of, in any order."""
 

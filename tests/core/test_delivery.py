@@ -19,7 +19,7 @@ from pointsman.events import RequestFinished, RequestStarted
 from pointsman.hookspecs import MetricEmission, hookimpl
 from pointsman.loading import from_config
 from tests.core.support import Collecting, Scripted, answer, ending, failure, stories, table
-from tests.faults.table import row
+from tests.faults.table import proves, row
 
 
 @define(eq=False)
@@ -128,6 +128,7 @@ MISBEHAVIOUR = {
 }
 
 
+@proves(8)
 @row(40)
 @pytest.mark.parametrize("do", MISBEHAVIOUR.values(), ids=MISBEHAVIOUR)
 def test_a_sink_that_misbehaves_changes_no_answer_and_costs_no_other_sink_anything(do, caplog):
@@ -349,6 +350,7 @@ def add_up(report):
     return report.emitted == report.delivered + report.lost + report.dropped + report.waiting
 
 
+@proves(8)
 @given(
     words=st.lists(st.sampled_from(["put", "put", "put", "raise", "flush", "close"]), max_size=40),
     capacity=st.integers(1, 8),

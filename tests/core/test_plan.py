@@ -36,7 +36,7 @@ from tests.core.support import (
     story,
     table,
 )
-from tests.faults.table import row
+from tests.faults.table import proves, row
 
 MANY = ("one", "two", "three", "four")
 STRANGER = Target(model="nobody", backend="nowhere", name="knows")
@@ -426,6 +426,7 @@ def a_selection(do, place, request, candidates, ctx):
 scripts = st.lists(verdicts, min_size=1, max_size=6)
 
 
+@proves(12)
 @given(
     select=scripts,
     decide=scripts,

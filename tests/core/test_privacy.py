@@ -41,6 +41,7 @@ from pointsman.hookspecs import (
 from pointsman.settings import Secret
 from pointsman.verdicts import Permit
 from tests.core.support import Collecting, Scripted, answer, decided, drive, ending, failure, table
+from tests.faults.table import proves
 from tests.support.canaries import COMPLETION, KEY, PROMPT, TOOL, assert_clean, everything_shown
 
 
@@ -127,6 +128,7 @@ HOOKS = [
 ]
 
 
+@proves(9)
 @pytest.mark.parametrize("place", [*HOOKS, "nowhere"])
 @pytest.mark.parametrize("face", ["complete", "acomplete"])
 def test_no_key_prompt_or_completion_shows_wherever_a_plugin_breaks(place, face, caplog, capfd):

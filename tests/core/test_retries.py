@@ -10,6 +10,7 @@ from pointsman.errors import AllTargetsFailed, Failure
 from pointsman.testing import Answers, Fails, Hangs, Simulation
 from tests.core.simulated import FAST, always, by_target, in_turn, routes
 from tests.core.support import OFF, decided
+from tests.faults.table import proves
 
 
 def simulated(script, *, backends=("only",), models=("small",), retries=None, router=None, seed=0):
@@ -179,6 +180,7 @@ def test_a_pause_ends_with_the_request():
     assert call.duration <= 10.0
 
 
+@proves(4)
 @settings(max_examples=60, deadline=None)
 @given(
     ends=st.lists(st.booleans(), min_size=1, max_size=150),

@@ -14,6 +14,7 @@ from pointsman.loading import from_config
 from pointsman.policy.rollout import BUCKETS, bucket_modulo100, bucket_of, path_of
 from tests.core import rollout_vectors
 from tests.core.support import ROOT, Clock, Scripted, chat, drive, table
+from tests.faults.table import proves
 
 VECTORS = ROOT / "docs" / "rollout-vectors.json"
 
@@ -39,6 +40,7 @@ def path(table, unit=None):
 # Who moves when a share changes
 
 
+@proves(6)
 @given(buckets, shares, shares)
 def test_raising_a_share_moves_units_from_control_to_that_path_and_nobody_else(bucket, one, other):
     low, high = sorted((one, other))
@@ -47,6 +49,7 @@ def test_raising_a_share_moves_units_from_control_to_that_path_and_nobody_else(b
     assert (after == "new") == (bucket < round(high * 1000))
 
 
+@proves(6)
 @given(buckets, st.lists(st.integers(0, BUCKETS), min_size=3, max_size=3), st.booleans())
 def test_with_two_other_paths_raising_one_share_moves_only_from_control_to_it(bucket, cuts, first_grows):
     # Three cuts of the line give a lower share, a higher one, and room for the other path.
@@ -83,6 +86,7 @@ def test_a_unit_that_was_on_the_path_stays_there_as_its_share_grows(unit, one, o
     assert found in {("direct", "direct"), ("direct", "proxied"), ("proxied", "proxied")}
 
 
+@proves(6)
 @given(units)
 def test_nobody_is_on_a_path_with_share_0_and_everybody_on_one_with_100(unit):
     bucket = bucket_of(unit, "s")
@@ -116,6 +120,7 @@ def test_a_router_follows_the_shares_to_their_ends():
 # Numbers
 
 
+@proves(6)
 def test_the_observed_share_of_100000_units_is_within_three_sigma():
     found = [bucket_of(unit, "litellm-2025-11") for unit in range(100_000)]
     for share in (1, 10, 25, 50):
@@ -124,6 +129,7 @@ def test_the_observed_share_of_100000_units_is_within_three_sigma():
         assert abs(taken - 1000 * share) <= 3 * sigma
 
 
+@proves(6)
 def test_two_salts_draw_independently():
     pairs = [(bucket_of(unit, "one") < BUCKETS // 2, bucket_of(unit, "two") < BUCKETS // 2) for unit in range(40_000)]
     sigma = (40_000 * 1 / 4 * 3 / 4) ** 0.5

@@ -46,7 +46,7 @@ from tests.core.support import (
     table,
     usage,
 )
-from tests.faults.table import row
+from tests.faults.table import proves, row
 
 FACES = ["complete", "acomplete"]
 PROMPT = "a promise: 50 ms"
@@ -248,6 +248,7 @@ def test_the_answer_comes_with_the_whole_decision(face):
     assert ending(sink.events).decision is decision
 
 
+@proves(11)
 def test_both_faces_give_the_same_decision_for_the_same_script():
     script = [failure("server"), failure("rate_limit", retry_after=3.0)], [failure("bad_response"), answer("late")]
 
@@ -478,6 +479,7 @@ class StartsForEver(Scripted):
         await for_ever()
 
 
+@proves(3)
 @pytest.mark.parametrize("hang", [for_ever, swallowing_cancellation, returning_late, "in start_backend"])
 @pytest.mark.parametrize("face", FACES)
 def test_the_error_is_there_by_the_deadline_whatever_the_backend_does(hang, face, caplog):

@@ -10,6 +10,7 @@ from pointsman.chat import Chunk, Completion
 from pointsman.errors import PointsmanError, RouteError, StreamInterrupted
 from pointsman.events import AttemptFinished, RequestFinished
 from tests.core.support import Gatekeeper, failure, story
+from tests.faults.table import proves
 from tests.support.streaming import ROLE, USAGE, Telling, World, call, end, nothing_left, pause, silence
 
 LIMIT = 0.03
@@ -115,6 +116,7 @@ def aread(world: World, leave_after: int | None) -> Read:
     return asyncio.run(main())
 
 
+@proves(7)
 @settings(max_examples=150, deadline=None)
 @given(
     proxy=st.lists(scripts(), min_size=1, max_size=2),

@@ -1,6 +1,7 @@
-"""The table of faults: what is promised for each, and the tests that hold it.
+"""The table of faults: what is promised for each, and the tests that hold it; and what holds whatever happens.
 
-`row` says which rows a test holds. `python -m tests.faults.table` writes docs/faults.md from that.
+`row` says which rows a test holds, `proves` which properties. `python -m tests.faults.table` writes docs/faults.md
+from that.
 """
 
 import ast
@@ -89,6 +90,30 @@ ROWS: dict[int, tuple[str, str]] = {
 }
 """By number: the fault and the promise."""
 
+PROPERTIES: dict[int, str] = {
+    1: "Exactly one terminal outcome for each request; one record for each attempt, and one for the request",
+    2: "Requests that the server counted = attempts recorded <= the budget of attempts",
+    3: "The answer or the error comes by the deadline and 50 ms",
+    4: "Retries <= 10 + 0.1 x answers, for each target and process",
+    5: (
+        "A half-open circuit has at most one live probe; the lease of a lost probe ends; a circuit never wedges; late "
+        "results of an earlier generation are ignored; neutral outcomes never move it"
+    ),
+    6: (
+        "Raising a share moves units only from control to that path, lowering it only back; 0 and 100 are exact; the "
+        "observed share of 100,000 units is within three sigma; two salts are independent"
+    ),
+    7: "What a stream shows is what one target sent, or a prefix of it and then one error",
+    8: "Whatever a sink does, the answer is identical; emitted = delivered + dropped",
+    9: "A canary key and a canary prompt are in no log, repr, chain of exceptions, event, traceback or pickle",
+    10: "Each request sees one snapshot of the configuration",
+    11: "Both faces give identical decisions for the same script",
+    12: "Any configuration that loads ends within the budgets, cycles included",
+    13: "A decision replays from its record and seed, byte for byte",
+    14: "The caller's own objects are never changed",
+}
+"""By number: what holds for every configuration, script and crowd that chance comes up with."""
+
 INTRODUCTION = """\
 # Faults
 
@@ -103,6 +128,13 @@ breaker of the target, a failure *counts* as one strike, *opens* it at once, or 
 This page is written by `python -m tests.faults.table`.
 """
 
+MORE = """
+## Properties
+
+What holds whatever happens: for configurations, scripts, crowds and cancellations that hypothesis draws. Most are held
+on a virtual clock, by the simulator that `pointsman.testing` offers to everyone.
+"""
+
 Test = TypeVar("Test", bound=Callable[..., object])
 
 
@@ -111,13 +143,19 @@ def row(*_numbers: int) -> Callable[[Test], Test]:
     return lambda test: test
 
 
+def proves(*_numbers: int) -> Callable[[Test], Test]:
+    """Says that a test, or a machine of rules, holds these properties. As `row`, it is read in the source."""
+    return lambda test: test
+
+
 @frozen
 class Holding:
-    """A test that holds rows."""
+    """A test that holds rows or properties."""
 
     file: str
     name: str
     rows: tuple[int, ...]
+    properties: tuple[int, ...]
     skipped: str | None
     """Why it cannot be run yet."""
 
@@ -127,27 +165,31 @@ class Holding:
 
 
 def holdings() -> list[Holding]:
-    """Every test with a `row`, by file and place."""
+    """Every test with a `row` or a property, by file and place."""
     return [one for file in sorted((ROOT / "tests").rglob("*.py")) for one in _in_file(file)]
 
 
 def _in_file(file: Path) -> Iterator[Holding]:
     source = file.read_text("utf-8")
-    if "@row(" not in source:
+    if "@row(" not in source and "@proves(" not in source:
         return
     for test in ast.parse(source).body:
-        if not isinstance(test, ast.FunctionDef):
+        if not isinstance(test, ast.FunctionDef | ast.ClassDef):
             continue
         calls = {ast.unparse(one.func): one for one in test.decorator_list if isinstance(one, ast.Call)}
-        if "row" in calls:
+        if "row" in calls or "proves" in calls:
             skip = calls.get("pytest.mark.skip")
-            rows = tuple(ast.literal_eval(number) for number in calls["row"].args)
             yield Holding(
                 file.relative_to(ROOT).as_posix(),
                 test.name,
-                rows,
+                _numbers(calls.get("row")),
+                _numbers(calls.get("proves")),
                 ast.literal_eval(skip.keywords[0].value) if skip else None,
             )
+
+
+def _numbers(call: ast.Call | None) -> tuple[int, ...]:
+    return tuple(ast.literal_eval(number) for number in call.args) if call else ()
 
 
 def page() -> str:
@@ -157,6 +199,10 @@ def page() -> str:
     for number, (fault, promise) in ROWS.items():
         tests = "<br>".join(str(one) for one in holding if number in one.rows)
         lines.append(f"| {number} | {fault} | {promise} | {tests} |")
+    lines += [MORE, "| # | property | tests |", "|---|---|---|"]
+    for number, promise in PROPERTIES.items():
+        tests = "<br>".join(str(one) for one in holding if number in one.properties)
+        lines.append(f"| {number} | {promise} | {tests} |")
     return "\n".join(lines) + "\n"
 
 
