@@ -156,7 +156,7 @@ class Lane:
             return self._worker is not None
 
     def _work(self) -> None:
-        started = self._try("start_sink", self.sink.start)
+        started, emit = self._try("start_sink", self.sink.start), self.sink.emit
         while True:
             # Gathers for a moment: one waking for many events costs the requests far less than one for each.
             self._filled.wait()
@@ -173,21 +173,18 @@ class Lane:
                         self._try("flush_sink", self.sink.flush)
                     item.done.set()
                     continue
+                if not started:
+                    self._lost += 1
+                    continue
                 self._in_hand = 1
-                self._deliver(item, started=started)
+                try:
+                    emit(item)
+                except BaseException as error:  # noqa: BLE001 - whatever a sink raises, sys.exit included
+                    self._lost += 1
+                    self._complain("emit_metric", error)
+                else:
+                    self._delivered += 1
                 self._in_hand = 0
-
-    def _deliver(self, event: Event, *, started: bool) -> None:
-        if not started:
-            self._lost += 1
-            return
-        try:
-            self.sink.emit(event)
-        except BaseException as error:  # noqa: BLE001 - whatever a sink raises, sys.exit included
-            self._lost += 1
-            self._complain("emit_metric", error)
-        else:
-            self._delivered += 1
 
     def _settle_down(self, *, started: bool) -> None:
         if started:

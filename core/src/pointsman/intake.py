@@ -5,7 +5,7 @@ from math import inf
 from types import MappingProxyType
 from typing import Any, cast
 
-from attrs import frozen
+from attrs import define
 
 from .chat import JSON, NOTHING, Message, Request
 from .errors import BadRequest
@@ -14,7 +14,7 @@ from .snapshot import Snapshot
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Call:
     """A request, the configuration that it started with, and its time in seconds."""
 

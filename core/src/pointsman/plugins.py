@@ -17,7 +17,7 @@ from .convert import structure, typed_words, unquoted, words
 from .hookspecs import CONCERNS, PROJECT
 from .implementations import hook_faults
 from .kinds import described, is_plain
-from .policy import BUILT_IN
+from .policy import BUILT_IN, ON_DEMAND
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -57,7 +57,8 @@ def build(tables: Mapping[str, object], earlier: Iterable[Plugin] = ()) -> tuple
     search = cache(installed)  # once, and only where a plugin is looked for
     plugins: list[Plugin] = []
     complaints: list[Complaint] = []
-    for name in (*BUILT_IN, *(name for name in tables if name not in BUILT_IN)):
+    wanted = [name for name in BUILT_IN if name in tables or name not in ON_DEMAND]
+    for name in (*wanted, *(name for name in tables if name not in BUILT_IN)):
         try:
             plugin = _build_one(name, tables[name], search) if name in tables else _default(name)
         except _Wrong as wrong:
