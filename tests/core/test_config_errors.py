@@ -241,6 +241,13 @@ def test_a_model_without_backends_is_reported_once(report: Reporter) -> None:
     )
 
 
+def test_a_model_without_a_name_on_a_backend_is_reported(report: Reporter) -> None:
+    for nothing in ("", " "):
+        assert report(whole({"wire/large": nothing})) == (
+            "9:8 models.large.on.echo: write what this backend calls the model"
+        )
+
+
 def test_what_stands_twice_is_reported_where_it_stands_again(report: Reporter) -> None:
     assert report(whole({'"large"]': '"small"]', '["echo", "second"]': '["echo", "echo"]'})).splitlines() == [
         '11:20 tasks.chat.models[1]: "small" stands in this task twice; remove one',

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from math import inf
 
 import pytest
 
 from pointsman import Router
-from pointsman.errors import AllTargetsFailed, BadRequest, ContextLength, PluginError, RouteError
+from pointsman.errors import AllTargetsFailed, BadRequest, ContextLength, DeadlineExceeded, PluginError, RouteError
 from pointsman.events import AttemptStarted
 from pointsman.plan import TimedOut
 from pointsman.verdicts import Permit, SkipTarget, WaitUntil
@@ -145,6 +146,24 @@ def test_waiting_is_for_when_nothing_else_is_left_and_for_the_first_that_opens()
     gate.check()
 
 
+def test_what_was_waited_for_and_tried_was_not_skipped():
+    run = drive(config(Gatekeeper(waiting(one=9, two=4, three=6))))
+    assert [skip.target.model for skip in run.decision.skipped] == ["one", "three"]
+    run = drive(config(Gatekeeper(waiting(one=9, two=4, three=70))), lambda _: failure("not_found"))
+    assert run.tried == ["proxy/two", "proxy/one"]
+    assert [skip.target.model for skip in run.decision.skipped] == ["three"]
+    assert isinstance(run.error, RouteError)
+    assert run.error.retry_after == 70
+
+
+def test_a_gate_that_never_opens_names_no_time_to_come_back():
+    for verdict in (WaitUntil(inf, why="shut"), SkipTarget("shut", retry_after=inf)):
+        run = drive(config(Gatekeeper(lambda target, ctx, verdict=verdict: verdict)))
+        assert isinstance(run.error, AllTargetsFailed)
+        assert run.error.retry_after is None
+        assert {skip.retry_after for skip in run.decision.skipped} == {None}
+
+
 def test_after_failures_a_busy_target_is_waited_for():
     run = drive(config(Gatekeeper(waiting(one=3))), [failure("not_found"), failure("not_found")])
     assert run.tried == ["proxy/two", "proxy/three", "proxy/one"]
@@ -211,6 +230,19 @@ def test_a_gate_that_opens_in_the_past_does_not_spin():
     assert len(run.pauses) <= 500
     assert isinstance(run.error, RouteError)
     assert len(run.decision.skipped) == 3
+
+
+def test_a_gate_that_takes_too_long_leaves_no_time_for_an_attempt():
+    def dawdle(target, ctx):
+        ctx.clock.now += 100
+        return Permit(target)
+
+    gate = Gatekeeper(dawdle)
+    run = drive(config(gate), deadline=60)
+    assert run.tried == []
+    assert type(run.error) is DeadlineExceeded
+    assert gate.outcomes == [None]
+    gate.check()
 
 
 # Settled exactly once, however it ends

@@ -30,6 +30,7 @@ from tests.core.support import (
     answer,
     chat,
     drive,
+    ending,
     failed,
     failure,
     recorder,
@@ -134,6 +135,19 @@ def test_no_pause_passes_the_deadline():
     assert run.took == 0
     assert isinstance(run.error, AllTargetsFailed)
     assert "would pass the deadline" in str(run.error)
+
+
+# What a record says of the end
+
+
+@pytest.mark.parametrize("last_resort", [None, "we are sorry"])
+def test_why_a_request_ended_is_in_our_words_and_the_servers_stay_with_the_error(last_resort):
+    made = config(("one",), tasks={"chat": {"models": ["one"]} | ({"last_resort": last_resort} if last_resort else {})})
+    run = drive(made, [failure("not_found", detail="the server's own words")])
+    assert ending(run.events).decision == run.decision
+    assert run.decision.why.endswith("on proxy/one: a not_found failure")
+    if run.error is not None:
+        assert str(run.error) == f"{run.decision.why} [the server's own words]"
 
 
 # Selection

@@ -230,6 +230,17 @@ def test_candidates_are_the_paths_backends_times_the_models_backend_by_backend()
     assert run.decision.path == "proxied"
 
 
+def test_tasks_after_the_rollout_keep_the_order_of_its_backends_and_order_the_models_of_each():
+    made = config(proxied=100, order={"select_model": ["rollout", "tasks"]})
+    made["paths"]["proxied"] = ("direct", "proxy")
+    made["tasks"]["chat"]["models"] = ("large", "small")
+    run = drive(made, request=chat(unit=1))
+    assert [str(target) for target in run.decision.candidates] == [
+        *("direct/large", "direct/small"),
+        *("proxy/large", "proxy/small"),
+    ]
+
+
 def test_fallback_never_rewrites_the_assignment():
     failing = Scripted([OSError()])
     with Router(config(proxied=100) | {"plugins": config()["plugins"] | {"proxy": failing}}) as router:

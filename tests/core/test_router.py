@@ -115,16 +115,21 @@ BAD_CALLS = {
     "stream=False": ("hello", {"stream": False}, "stream: "),
     "a unit that is a bool": ("hello", {"unit": True}, "unit: .*bool"),
     "a unit that is a float": ("hello", {"unit": 1.0}, "unit: .*float"),
+    "a unit that has no text": ("hello", {"unit": 10**5000}, "unit: .*2048 bits"),
     "a task that is no text": ("hello", {"task": 7}, "task: .*int"),
     "a model that is no text": ("hello", {"model": ["small"]}, "model: .*list"),
     "no time at all": ("hello", {"deadline": 0}, "deadline: "),
     "less than no time": ("hello", {"deadline": -1}, "deadline: "),
     "for ever": ("hello", {"deadline": float("inf")}, "deadline: "),
     "NaN seconds": ("hello", {"deadline": float("nan")}, "deadline: "),
+    "more seconds than a float has": ("hello", {"deadline": 10**400}, "deadline: "),
     "a deadline that is text": ("hello", {"deadline": "5s"}, "deadline: "),
     "a deadline that is a bool": ("hello", {"deadline": True}, "deadline: "),
     "labels that are no mapping": ("hello", {"labels": "blue"}, "labels: .*str"),
     "an extra body that is no mapping": ("hello", {"extra_body": [1]}, "extra_body: .*list"),
+    "another model in the body": ("hello", {"extra_body": {"model": "m"}}, "extra_body: leave out model: .*`model=`"),
+    "other messages in the body": ("hello", {"extra_body": {"messages": []}}, "extra_body: leave out messages: "),
+    "a stream by the body": ("hello", {"extra_body": {"stream": True}}, "extra_body: leave out stream: .*`router.str"),
 }
 
 
@@ -288,6 +293,19 @@ def test_explain_gives_the_same_decision_without_calling_anyone():
     )
     assert explained.attempts == ()
     assert explained.outcome is None
+
+
+def test_explain_takes_what_complete_takes():
+    def by_label(request, candidates, ctx):
+        assert not request.parameters
+        return Selection(candidates[-1:], why=f"{request.labels['tenant']} {request.extra_body['a']}")
+
+    asked = {"labels": {"tenant": "acme"}, "extra_body": {"a": 1}, "deadline": 5}
+    with Router(config(plugins={"tenants": Selecting(by_label)})) as router:
+        assert router.explain(**asked).steps == decided(router.complete("hello", **asked)).steps
+        for messages, known, message in BAD_CALLS.values():
+            with pytest.raises(BadRequest, match=f"^{message}"):
+                router.explain(messages, **known)
 
 
 def test_explain_raises_what_selection_raises_with_the_decision_so_far():

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pointsman import Router
 from pointsman.chat import Completion, InnerAttempts, ToolCall, Usage
 from pointsman.context import DecisionContext
 from pointsman.errors import Failure
@@ -58,6 +60,7 @@ def got(
         backend = cls(
             base_url="http://unused.invalid",
             api_key=Secret("sk-mine-123"),
+            headers={"x-gateway-key": Secret("hunter2")},
             transport=lambda: httpx.MockTransport(answer),
         )
         async with started(backend):
@@ -570,6 +573,31 @@ def test_the_key_is_sent_as_a_bearer_and_headers_prevail() -> None:
     assert (headers["x-team"], headers["user-agent"]) == ("a", "b")
 
 
+@pytest.mark.parametrize("backend", ["openai_compatible", "litellm_backend", "openrouter_direct"])
+def test_a_header_can_hold_a_key_from_elsewhere_that_nothing_shows(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pointsman.toml").write_text(
+        f'[plugins.{backend}]\nbase_url = "http://unused.invalid"\n'
+        'headers = { "x-team" = "a", "X-Api-Key" = { env = "GATEWAY_KEY" } }\n'
+        f'[models.m]\non = {{ {backend} = "m" }}\n'
+    )
+    monkeypatch.setenv("GATEWAY_KEY", "hunter2-hunter2")
+    with Router.from_toml(tmp_path / "pointsman.toml") as router:
+        (plugin,) = (one.instance for one in router.snapshot.plugins if one.name == backend)
+        assert isinstance(plugin, OpenAICompatible)
+        assert "hunter2" not in repr(router.snapshot) + repr(plugin) + repr(plugin.headers)
+        headers = sent_by(plugin).headers
+    assert (headers["x-team"], headers["x-api-key"]) == ("a", "hunter2-hunter2")
+
+
+def test_a_key_in_a_header_that_the_server_repeats_is_taken_out() -> None:
+    found = got(PLAIN, 401, {"error": {"message": "no such key: hunter2 hunter3"}})
+    assert isinstance(found, Failure)
+    assert "hunter3" in str(found.detail)
+    assert "hunter2" not in str(found.detail)
+
+
 def test_without_a_key_there_is_no_authorization() -> None:
     assert "authorization" not in sent_by(PLAIN(base_url="http://unused.invalid")).headers
 
@@ -590,7 +618,13 @@ def test_inner_fallbacks_leave_the_proxys_fallbacks_on() -> None:
     assert "disable_fallbacks" not in body
 
 
-def test_the_request_has_the_last_word_over_the_proxys_switches() -> None:
+def test_a_keyword_does_not_bring_the_proxys_own_retries_and_fallbacks_back() -> None:
+    body = body_of(sent_by(LITELLM(), parameters={"num_retries": 5, "disable_fallbacks": False}))
+    assert (body["num_retries"], body["disable_fallbacks"]) == (0, True)
+
+
+def test_extra_body_has_the_last_word_over_the_proxys_switches() -> None:
+    assert body_of(sent_by(LITELLM(extra_body={"num_retries": 2})))["num_retries"] == 2
     assert body_of(sent_by(LITELLM(), extra_body={"num_retries": 2}))["num_retries"] == 2
 
 
@@ -626,13 +660,24 @@ def test_a_value_that_json_cannot_carry_is_named_by_its_key(parameters: dict[str
     [
         ({"base_url": "localhost:4000"}, "base_url: .*http://"),
         ({"base_url": "ftp://x.example"}, "http://"),
-        ({"base_url": "http://"}, "http://"),
+        ({"base_url": "http://"}, "base_url: .*no host"),
+        ({"base_url": "http://:4000/v1"}, "base_url: .*no host"),
+        ({"base_url": " http://x.example"}, "base_url: .*such as"),
+        ({"base_url": "http://my server:4000"}, "base_url: .*space"),
+        ({"base_url": "http://my%20server"}, "base_url: .*space"),
+        ({"base_url": "http://x.example:0/v1"}, "base_url: .*port.*65535"),
+        ({"base_url": "http://x.example:65536/v1"}, "base_url: .*port.*65535"),
+        ({"base_url": "http://x.example:http/v1"}, "base_url: .*such as"),
         ({"base_url": "https://user:hunter2@x.example"}, "api_key"),
         ({"base_url": "https://x.example/v1?key=hunter2"}, r"\?"),
         ({"base_url": "https://x.example/v1/chat/completions"}, "added"),
         ({"api_key": Secret("sk-hunter2\n")}, "api_key: .*line break"),
         ({"api_key": Secret("")}, "empty"),
         ({"headers": {"x": "hunter2\r\ny: z"}}, "headers: .*ASCII"),
+        ({"headers": {"x": Secret("hunter2\n")}}, "headers: .*ASCII"),
+        ({"extra_body": {"model": "hunter2"}}, "extra_body: leave model out"),
+        ({"extra_body": {"messages": []}}, "extra_body: leave messages out"),
+        ({"extra_body": {"stream": True}}, "extra_body: leave stream out"),
         ({"connect_timeout": 0.0}, "connect_timeout: .*greater"),
         ({"max_body": 0}, "max_body: .*greater"),
     ],

@@ -13,6 +13,7 @@ import pytest
 from attrs import define, field
 
 from pointsman import Router
+from pointsman.intake import NOT_IN_EXTRA_BODY
 from pointsman.testing import SSE, Reply, ScriptedServer
 from tests.support.streaming import World, in_both_faces
 from tests.wire.recordings import MISSING, Recording, are_here, check_answer, check_failure, expectations, recording
@@ -43,8 +44,8 @@ def check(name: str, told: Told) -> None:
 
 
 def options(recorded: Recording) -> dict[str, Any]:
-    """Whatever the router would send, the recorded body is laid over it."""
-    return {"extra_body": recorded.asked}
+    """Whatever the router would send, the recorded body is laid over it, but for what a caller may not lay over it."""
+    return {"extra_body": {key: value for key, value in recorded.asked.items() if key not in NOT_IN_EXTRA_BODY}}
 
 
 # Over loopback

@@ -16,6 +16,7 @@ import httpx
 import pytest
 import trustme
 
+from pointsman import Router
 from pointsman.chat import Completion
 from pointsman.context import AttemptContext
 from pointsman.errors import AttemptFailed, Failure
@@ -399,12 +400,41 @@ def test_each_loop_has_a_transport_of_its_own() -> None:
 
     async def run() -> Completion | Failure:
         async with started(ours):
-            await ours.start_backend("again")
             return await call(ours)
 
     for _ in range(3):
         assert isinstance(asyncio.run(run()), Completion)
     assert len(made) == 3
+
+
+def test_routers_of_one_loop_share_a_plugins_transport_and_the_last_one_closes_it() -> None:
+    class Counted(httpx.MockTransport):
+        closed = 0
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    made: list[Counted] = []
+
+    def transport() -> httpx.AsyncBaseTransport:
+        made.append(Counted(lambda _: httpx.Response(200, content=ANSWER)))
+        return made[-1]
+
+    config = {
+        "plugins": {"ours": backend("http://unused.invalid", transport=transport)},
+        "models": {"m": {"on": {"ours": "m"}}},
+    }
+
+    async def run() -> None:
+        async with Router(config) as second:
+            async with Router(config) as first:
+                assert (await first.acomplete("hej")).text == "Hej"
+                assert (await second.acomplete("hej")).text == "Hej"
+            assert (await second.acomplete("hej")).text == "Hej"
+            assert [one.closed for one in made] == [0]
+
+    asyncio.run(run())
+    assert [one.closed for one in made] == [1]
 
 
 def test_one_backend_serves_many_loops_over_real_connections() -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .chat import Chunk, Completion, Message, Request, ToolCall, Usage
     from .config import Config, ModelSettings, RolloutSettings, RouterSettings, TaskSettings
-    from .decision import AttemptRecord, Decision
+    from .context import AttemptContext, DecisionContext, RouteState
+    from .decision import AttemptOutcome, AttemptRecord, Decision
     from .errors import (
         AllTargetsFailed,
         AttemptFailed,
@@ -28,7 +29,17 @@ if TYPE_CHECKING:
         StreamInterrupted,
         UsageError,
     )
-    from .events import AttemptFinished, AttemptStarted, CircuitChanged, Event, RequestFinished, RequestStarted
+    from .events import (
+        AttemptFinished,
+        AttemptStarted,
+        CircuitChanged,
+        ConfigChanged,
+        ConfigRejected,
+        Event,
+        RequestEvent,
+        RequestFinished,
+        RequestStarted,
+    )
     from .hookspecs import (
         BackendInvocation,
         FallbackDecision,
@@ -47,8 +58,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AllTargetsFailed",
     "AsyncStream",
+    "AttemptContext",
     "AttemptFailed",
     "AttemptFinished",
+    "AttemptOutcome",
     "AttemptRecord",
     "AttemptStarted",
     "BackendInvocation",
@@ -57,11 +70,14 @@ __all__ = [
     "CircuitChanged",
     "Completion",
     "Config",
+    "ConfigChanged",
     "ConfigError",
+    "ConfigRejected",
     "ContentPolicy",
     "ContextLength",
     "DeadlineExceeded",
     "Decision",
+    "DecisionContext",
     "Event",
     "Failure",
     "FallbackDecision",
@@ -77,10 +93,12 @@ __all__ = [
     "PluginError",
     "PointsmanError",
     "Request",
+    "RequestEvent",
     "RequestFinished",
     "RequestStarted",
     "RolloutSettings",
     "RouteError",
+    "RouteState",
     "Router",
     "RouterClosed",
     "RouterSettings",
@@ -109,6 +127,7 @@ _HOMES = (
     "decision",
     "events",
     "verdicts",
+    "context",
     "hookspecs",
     "config",
     "streams",

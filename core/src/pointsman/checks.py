@@ -47,6 +47,9 @@ def _models(config: Config) -> Iterator[Complaint]:
     for name, model in config.models.items():
         if not model.on:
             yield Complaint(("models", name, "on"), "name at least one backend, and what it calls this model")
+        for backend, named in model.on.items():
+            if not named.strip():
+                yield Complaint(("models", name, "on", backend), "write what this backend calls the model")
         if model.context is not None and model.context < 1:
             yield Complaint(("models", name, "context"), "must be at least 1 token")
 

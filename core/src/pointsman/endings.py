@@ -60,6 +60,13 @@ def ended(
     return error
 
 
+def in_our_words(error: RouteError) -> str:
+    """What an error says without the server's own words, which go to the caller and not to every sink."""
+    cause = error.__cause__
+    detail = cause.failure.detail if isinstance(cause, AttemptFailed) else None
+    return str(error).removesuffix(f" [{detail}]") if detail else str(error)
+
+
 def timeout(time_limit: float, *, clipped: bool, begun: bool) -> Failure:
     """A limit of time passed: the attempt's own, or what the deadline had left of it."""
     late = "the deadline passed" if clipped else "nothing more came in time"

@@ -1,7 +1,7 @@
 """What a caller passes, checked and turned into a `Request`. The caller's own objects are never changed."""
 
+import sys
 from collections.abc import Iterable, Mapping
-from math import inf
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -12,6 +12,21 @@ from .errors import BadRequest
 from .snapshot import Snapshot
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+NOT_IN_EXTRA_BODY: Mapping[str, str] = MappingProxyType(
+    {
+        "model": "the router chooses it; `model=` forces a short name",
+        "messages": "they are the first argument",
+        "stream": "`router.stream` and `router.astream` stream, `complete` does not",
+    }
+)
+"""What `extra_body`, which is laid over the body, would change without anyone's noticing."""
+
+MOST_BITS = 2048
+"""Of a unit. That many always have a decimal text; of longer ones Python's own limit can refuse it."""
+
+LONGEST = sys.float_info.max
+"""Seconds. An integer can be more than any float, and less than infinity all the same."""
 
 
 @define(kw_only=True)
@@ -42,6 +57,8 @@ class Call:
             raise BadRequest("stream: leave it out; `router.stream` and `router.astream` stream, `complete` does not")
         if not (unit is None or isinstance(unit, (str, int))) or isinstance(unit, bool):
             raise _wrong("unit", unit, "a string or an integer")
+        if isinstance(unit, int) and unit.bit_length() > MOST_BITS:
+            raise BadRequest(f"unit: an integer of at most {MOST_BITS} bits; pass a longer one as text")
         if not (task is None or isinstance(task, str)):
             raise _wrong("task", task, "the name of a task")
         if not (model is None or isinstance(model, str)):
@@ -53,7 +70,7 @@ class Call:
             model=model,
             stream=stream,
             parameters=MappingProxyType(dict(parameters)) if parameters else NOTHING,
-            extra_body=NOTHING if extra_body is None else _copied("extra_body", extra_body),
+            extra_body=NOTHING if extra_body is None else _extra_body(extra_body),
             labels=NO_LABELS if labels is None else _copied("labels", labels),
         )
         return cls(request=request, snapshot=snapshot, time_allowed=_seconds(deadline, snapshot))
@@ -67,6 +84,14 @@ def _copied(argument: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise _wrong(argument, value, "a mapping")
     return MappingProxyType(dict(cast("Mapping[str, Any]", value)))
+
+
+def _extra_body(value: object) -> Mapping[str, Any]:
+    body = _copied("extra_body", value)
+    for key, instead in NOT_IN_EXTRA_BODY.items():
+        if key in body:
+            raise BadRequest(f"extra_body: leave out {key}: {instead}")
+    return body
 
 
 def _messages(messages: object) -> tuple[Message, ...]:
@@ -102,6 +127,6 @@ def _default_task(snapshot: Snapshot) -> str:
 def _seconds(deadline: object, snapshot: Snapshot) -> float:
     if deadline is None:
         return snapshot.config.router.deadline
-    if not isinstance(deadline, (int, float)) or isinstance(deadline, bool) or not 0 < deadline < inf:
+    if not isinstance(deadline, (int, float)) or isinstance(deadline, bool) or not 0 < deadline <= LONGEST:
         raise BadRequest("deadline: a number of seconds, more than 0")
     return float(deadline)

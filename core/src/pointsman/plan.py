@@ -15,6 +15,7 @@ Either way the records are written, once.
 """
 
 from collections.abc import Generator, Mapping
+from math import inf
 from typing import TypeAlias
 
 from attrs import define
@@ -23,7 +24,7 @@ from .asking import Admission, Refusal, admit, decide_fallback, select, settle
 from .chat import Completion
 from .context import RouteState
 from .decision import AttemptOutcome, Decision, SelectionStep, SkippedTarget
-from .endings import ended, interrupted, last_resort, timeout
+from .endings import ended, in_our_words, interrupted, last_resort, timeout
 from .errors import DeadlineExceeded, Failure, NoTarget, RouteError, StreamInterrupted
 from .recorder import Recorder
 from .targets import Target
@@ -111,11 +112,11 @@ def plan(recorder: Recorder, time_allowed: float) -> Plan:
             recorder.request_started()
         completion = yield from _serve(recorder, deadline)
     except RouteError as error:
-        text = last_resort(recorder, error)
+        text, why = last_resort(recorder, error), in_our_words(error)
         if text is None:
-            error.decision = recorder.request_finished("failed", str(error))
+            error.decision = recorder.request_finished("failed", why)
             raise
-        return Completion.of_text(text).with_decision(recorder.request_finished("last_resort", str(error)))
+        return Completion.of_text(text).with_decision(recorder.request_finished("last_resort", why))
     except GeneratorExit:
         recorder.request_finished("abandoned", "the caller dropped the request")
         raise
@@ -169,6 +170,12 @@ def _serve(recorder: Recorder, deadline: float) -> Plan:
             if admission.until is not None:
                 opens[verdict.target] = admission.until
             continue
+        recorder.skipped.pop(verdict.target, None)
+        try:
+            _time_left(recorder, failed, deadline)
+        except DeadlineExceeded:
+            settle(admission, None, None, ctx)
+            raise
         outcome = yield from _attempt(recorder, verdict, admission, deadline)
         if isinstance(outcome, Completion):
             return outcome
@@ -245,7 +252,8 @@ def _attempts_left(recorder: Recorder) -> int:
 
 
 def _skip(target: Target, refusal: Refusal, now: float) -> SkippedTarget:
-    retry_after = refusal.retry_after if refusal.until is None else max(refusal.until - now, 0.0)
+    after = refusal.retry_after if refusal.until is None else refusal.until - now
+    retry_after = None if after is None or after == inf else max(after, 0.0)
     return SkippedTarget(target=target, why=refusal.why, plugin=refusal.plugin, retry_after=retry_after)
 
 

@@ -263,13 +263,26 @@ class Router:
         task: str | None = None,
         unit: str | int | None = None,
         model: str | None = None,
+        deadline: float | None = None,
+        labels: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, JSON] | None = None,
         **parameters: JSON,
     ) -> Decision:
         """The decision for a request, step by step, without calling anyone or asking the gate.
 
-        Raises what selection raises: `BadRequest`, `NoTarget`, `PluginError`.
+        Takes what `complete` takes, and raises what selection raises: `BadRequest`, `NoTarget`, `PluginError`.
         """
-        call = Call.of(self.snapshot, messages, task=task, unit=unit, model=model, parameters=parameters)
+        call = Call.of(
+            self.snapshot,
+            messages,
+            task=task,
+            unit=unit,
+            model=model,
+            deadline=deadline,
+            labels=labels,
+            extra_body=extra_body,
+            parameters=parameters,
+        )
         entropy = os.urandom(16)
         ctx = DecisionContext(call.snapshot, int.from_bytes(entropy[:6], "big"), monotonic)
         return explain(Recorder(entropy.hex(), call.request, ctx, copy_context()))

@@ -13,7 +13,10 @@ from ..verdicts import Selection
 
 @define(eq=False)
 class Tasks(ModelSelection):
-    """Leaves the models of the request's task, in the task's order."""
+    """Leaves the models of the request's task, in the task's order.
+
+    After another step it keeps the order of the backends that it is given.
+    """
 
     @hookimpl
     def select_model(self, request: Request, candidates: tuple[Target, ...], ctx: DecisionContext) -> Selection | None:
@@ -31,5 +34,15 @@ class Tasks(ModelSelection):
                 raise BadRequest(f'unknown task "{request.task}"; {suggest(request.task, catalog.by_task)}')
             why = ctx.snapshot.config.tasks[request.task].why or f"the models of {request.task}"
         if candidates is not catalog.targets:
-            wanted = tuple(target for target in wanted if target in candidates)
+            wanted = _in_place(wanted, candidates)
         return Selection(wanted, why=why)
+
+
+def _in_place(wanted: tuple[Target, ...], candidates: tuple[Target, ...]) -> tuple[Target, ...]:
+    """What is wanted of the candidates: each backend where an earlier step put it, its models in the wanted order."""
+    left = [target for target in dict.fromkeys(candidates) if target in wanted]
+    models = {
+        backend: iter([target for target in wanted if target.backend == backend and target in left])
+        for backend in {target.backend for target in left}
+    }
+    return tuple([next(models[target.backend]) for target in left])

@@ -1,6 +1,6 @@
 """For plugin authors and users: a scripted server, answers as OpenRouter and LiteLLM give them, a simulation."""
 
-from .behaviours import Answers, Breaks, Fails, Hangs, Outages, SimulatedAttempt
+from .behaviours import Answers, Breaks, Fails, Hangs, Outages, Recorded, SimulatedAttempt
 from .litellm_proxy import (
     all_cooled,
     litellm_answer,
@@ -36,6 +36,7 @@ __all__ = [
     "Outages",
     "RawBytes",
     "ReceivedRequest",
+    "Recorded",
     "Reply",
     "Result",
     "Script",

@@ -1,27 +1,26 @@
 """What a configuration does, without a server, a socket or a second of waiting.
 
 A simulation carries out the same plans, by the same policy, as a router does in production; only the clock, chance
-and the backends are scripted. It answers questions such as "what becomes of `lead-analysis` when OpenRouter is
-down for a minute?":
+and the backends are scripted. So it answers questions such as "who serves `lead-analysis` while OpenRouter is down for
+a minute?":
 
-    down = Outages({"openrouter_direct": [(60, 120)]})
-    simulation = Simulation.from_toml("pointsman.toml", down)
-    for second in range(180):
-        simulation.request(at=second, task="lead-analysis", unit=second)
-    assert all(call.answered for call in simulation.run().calls)
+    simulation = Simulation.from_toml("pointsman.toml", Outages({"openrouter_direct": [(60, 120)]}))
+    calls = [simulation.request(at=second, task="lead-analysis", unit=second) for second in range(180)]
+    simulation.run()
+    print(Counter(str(call.served) for call in calls))
 
 The same seed gives the same run, to the last byte.
 """
 
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, cast
 
 from attrs import define, fields, frozen
 
+from pointsman import toml_file
 from pointsman.asking import report_gate
-from pointsman.chat import Completion
+from pointsman.chat import JSON, Completion, Message
 from pointsman.config import Config
 from pointsman.events import Event
 from pointsman.hookspecs import BackendInvocation, Streaming, hookimpl
@@ -30,12 +29,12 @@ from pointsman.loading import from_config
 from pointsman.verdicts import GateStatus
 
 from .behaviours import Script, SimulatedAttempt
-from .virtual_time import Running, SimulatedCall, World
+from .virtual_time import Running, SimulatedCall, World, on_grid
 
 
 @frozen
 class Result:
-    """What a run came to."""
+    """What has come of a simulation so far."""
 
     calls: tuple[SimulatedCall, ...]
     events: tuple[Event, ...]
@@ -60,7 +59,8 @@ class Simulation:
     @classmethod
     def from_toml(cls, path: str | Path, script: Script, *, seed: int = 0) -> Self:
         """The simulation of a TOML file. The backends' own settings, keys among them, are not read."""
-        return cls(tomllib.loads(Path(path).read_text(encoding="utf-8")), script, seed=seed)
+        _, table = toml_file.read(Path(path))
+        return cls(table, script, seed=seed)
 
     @property
     def now(self) -> float:
@@ -68,20 +68,44 @@ class Simulation:
         return self._world.now
 
     def request(
-        self, *, at: float | None = None, cancel_after: float | None = None, stream: bool = False, **call: Any
+        self,
+        messages: str | Iterable[Message] = "?",
+        *,
+        at: float | None = None,
+        cancel_after: float | None = None,
+        stream: bool = False,
+        seed: int | None = None,
+        task: str | None = None,
+        unit: str | int | None = None,
+        model: str | None = None,
+        deadline: float | None = None,
+        labels: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, JSON] | None = None,
+        **parameters: JSON,
     ) -> SimulatedCall:
-        """A request that begins `at` a time, or now. `call` is what `Router.complete` takes, `messages` by name.
+        """What `Router.complete` takes, or `Router.stream`, for a request that begins `at` a time, or now.
 
-        `cancel_after` is when its caller gives up, in seconds from its beginning.
+        `cancel_after` is when its caller gives up, in seconds from its beginning. `seed` seeds the chance that the
+        request takes, as its decision says; else it is drawn. What came of the request is in the call after `run`.
         """
-        ours = ("task", "unit", "model", "deadline", "labels", "extra_body")
-        parameters = {name: value for name, value in call.items() if name not in (*ours, "messages")}
-        named = {name: call[name] for name in ours if name in call}
-        made = Call.of(self.snapshot, call.get("messages", "?"), **named, parameters=parameters, stream=stream)
-        begins = self.now if at is None else at
+        begins = on_grid(self.now if at is None else at)
+        if begins < self.now:
+            raise ValueError(f"at: the simulation is at {self.now:g} s already, and {at:g} s are over")
+        call = Call.of(
+            self.snapshot,
+            messages,
+            task=task,
+            unit=unit,
+            model=model,
+            deadline=deadline,
+            labels=labels,
+            extra_body=extra_body,
+            parameters=parameters,
+            stream=stream,
+        )
         simulated = SimulatedCall(len(self._calls), begins)
         self._calls.append(simulated)
-        running = Running(self._world, made, simulated)
+        running = Running(self._world, call, simulated, seed)
         self._world.at(begins, running.begin)
         if cancel_after is not None:
             self._world.at(begins + cancel_after, running.cancel)
@@ -117,13 +141,19 @@ def _with_scripted_backends(config: Config | Mapping[str, object]) -> dict[str, 
         table: dict[str, object] = {name: section for name, section in sections if section is not None}
     else:
         table = dict(config)
-    plugins = dict(cast("Mapping[str, object]", table.get("plugins", {})))
+    plugins = dict(_entries(table, "plugins"))
     plugins.update((name, _Scripted()) for name in dict.fromkeys(_backends(table)))
     return {**table, "plugins": plugins}
 
 
 def _backends(table: Mapping[str, object]) -> Iterator[str]:
-    for model in cast("Mapping[str, Any]", table.get("models", {})).values():
-        yield from model["on"] if isinstance(model, Mapping) else model.on
-    for path in cast("Mapping[str, Any]", table.get("paths", {})).values():
-        yield from path
+    """Every name in the place of a backend. What is no table or array is left for the configuration's own check."""
+    for model in _entries(table, "models").values():
+        yield from _entries(model, "on")
+    for path in _entries(table, "paths").values():
+        yield from path if isinstance(path, list | tuple) else ()
+
+
+def _entries(of: Any, name: str) -> Mapping[str, Any]:
+    entries = of.get(name) if isinstance(of, Mapping) else getattr(of, name, None)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - a table says nothing of its types
+    return cast("Mapping[str, Any]", entries) if isinstance(entries, Mapping) else {}

@@ -10,6 +10,7 @@ from pointsman.targets import Target
 from pointsman.verdicts import Selection
 from pointsman_openai_compatible import Diagnosis, OpenAICompatible, ServerError
 from pointsman_openai_compatible.checks import checked_url
+from pointsman_openai_compatible.request import chat_body
 
 from . import dialect
 
@@ -47,11 +48,14 @@ class LiteLLMBackend(OpenAICompatible, ModelSelection):
         return Selection(kept, why=f"{self.name} falls back by itself, so it is offered one target")
 
     def request_body(self, target: Target, request: Request) -> dict[str, JSON]:
-        """The body with the proxy's own retries switched off, and its fallbacks too unless they are wanted."""
-        switches: dict[str, JSON] = {"num_retries": 0}
+        """The body with the proxy's own retries switched off, and its fallbacks too unless they are wanted.
+
+        The router is the only retry loop, so these lie over the request's parameters; only `extra_body` lies over them.
+        """
+        switches: dict[str, object] = {"num_retries": 0}
         if not self.inner_fallbacks:
             switches["disable_fallbacks"] = True
-        return switches | super().request_body(target, request)
+        return chat_body(target, request, {**switches, **self.extra_body})
 
     def own_words(self, message: str) -> str:
         """The message without what the proxy says about its model groups."""

@@ -5,7 +5,6 @@ differs: `request_body`, `request_headers`, `own_words`, `relayed`, `diagnose`, 
 `with_headers`, `opening`.
 """
 
-import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -22,14 +21,14 @@ from pointsman.settings import Seconds, Secret
 from pointsman.targets import Target
 
 from . import answer, diagnosis, envelope, exchange, failures, retry_after, streaming
-from .checks import checked_headers, checked_key, checked_url, positive
+from .checks import checked_body, checked_headers, checked_key, checked_url, positive, text_of
 from .chunks import chunk_of_whole
 from .diagnosis import Diagnosis
 from .envelope import ServerError
 from .exchange import Reply
 from .request import chat_body, encode
 from .scrub import Scrubber
-from .transport import aiohttp_transport, tls_context
+from .transport import Opened, Place, aiohttp_transport, here, tls_context
 
 Transport = httpx.AsyncBaseTransport
 
@@ -42,9 +41,9 @@ class OpenAICompatible(BackendInvocation, Streaming):
     """Up to the version: `https://api.openai.com/v1`, `http://localhost:11434/v1`."""
     api_key: Secret | None = field(default=None, validator=checked_key)
     """Sent as `Authorization: Bearer`, to this address only."""
-    headers: Mapping[str, str] = field(factory=dict[str, str], validator=checked_headers, repr=False)
-    """Sent with every request, over the plugin's own of the same name."""
-    extra_body: Mapping[str, object] = field(factory=dict[str, object], repr=False)
+    headers: Mapping[str, str | Secret] = field(factory=dict[str, str | Secret], validator=checked_headers, repr=False)
+    """Sent with every request, over the plugin's own of the same name. A key among them is a `Secret`."""
+    extra_body: Mapping[str, object] = field(factory=dict[str, object], validator=checked_body, repr=False)
     """Fields laid over every body. The request's own `extra_body` is laid over these."""
     connect_timeout: Seconds = field(default=Seconds(5.0), validator=positive)
     """How long resolving, connecting and the TLS handshake may take together."""
@@ -58,16 +57,15 @@ class OpenAICompatible(BackendInvocation, Streaming):
     """Makes the transport for the running event loop. From Python only; `ca_file` and `connect_timeout` are its own."""
 
     _tls: ssl.SSLContext | None = field(default=None, init=False, repr=False)
-    _transports: dict[asyncio.AbstractEventLoop, Transport] = field(
-        factory=dict[asyncio.AbstractEventLoop, Transport], init=False, repr=False
-    )
+    _opened: dict[Place, Opened] = field(factory=dict[Place, Opened], init=False, repr=False)
 
     @hookimpl
     async def start_backend(self, name: str) -> None:  # noqa: ARG002 - a server has no use for the name
-        """Make this loop's transport. No connection is opened yet."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._transports:
-            self._transports[loop] = self._new_transport()
+        """Make this loop's transport, or share it where another router made it. No connection is opened yet."""
+        opened = self._opened.get(here())
+        if opened is None:
+            opened = self._opened[here()] = Opened(self._new_transport())
+        opened.starts += 1
 
     @hookimpl
     async def complete(self, target: Target, request: Request, ctx: AttemptContext) -> Completion:
@@ -94,10 +92,14 @@ class OpenAICompatible(BackendInvocation, Streaming):
 
     @hookimpl
     async def close_backend(self) -> None:
-        """Close this loop's transport and its connections."""
-        transport = self._transports.pop(asyncio.get_running_loop(), None)
-        if transport is not None:
-            await transport.aclose()
+        """Close this loop's transport and its connections, once everybody who started it here has closed it."""
+        opened = self._opened.get(here())
+        if opened is None:
+            return
+        opened.starts -= 1
+        if not opened.starts:
+            del self._opened[here()]
+            await opened.transport.aclose()
 
     # What a dialect overrides.
 
@@ -115,7 +117,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
         }
         if self.api_key is not None:
             headers["authorization"] = f"Bearer {self.api_key.reveal()}"
-        return headers | {name.lower(): value for name, value in self.headers.items()}
+        return headers | {name.lower(): text_of(value) for name, value in self.headers.items()}
 
     def own_words(self, message: str) -> str:
         """An error's message without what the server adds to every one."""
@@ -205,7 +207,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
     def _failure(self, request: Request, error: ServerError) -> Failure:
         error = evolve(error, message=self.own_words(error.message))
         found = self.diagnose(error)
-        secrets = (*([self.api_key.reveal()] if self.api_key else []), *self.headers.values())
+        secrets = (*([self.api_key.reveal()] if self.api_key else []), *map(text_of, self.headers.values()))
         scrub = Scrubber(request, secrets)
         return failures.describe(error, found, scrub, retry_after=self.retry_after(error, found))
 
@@ -217,7 +219,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
 
     def _transport(self) -> Transport:
         try:
-            return self._transports[asyncio.get_running_loop()]
+            return self._opened[here()].transport
         except KeyError:
             raise RuntimeError("start_backend was not called in this event loop") from None
 

@@ -10,13 +10,23 @@ from pointsman.settings import Secret
 if TYPE_CHECKING:
     from attrs import Attribute
 
+PORTS = range(1, 65536)
+
 
 def checked_url(_: object, attribute: "Attribute[str]", value: str) -> None:
     """An address with a host, and with nothing that belongs elsewhere."""
     # The address is not quoted: it can hold a password.
     url = _parsed(value)
-    if url is None or url.scheme not in {"http", "https"} or not url.host:
-        raise ValueError(f'{attribute.name}: write an address that starts with "http://" or "https://"')
+    if url is None or url.scheme not in {"http", "https"}:
+        raise ValueError(
+            f'{attribute.name}: write an address such as "http://localhost:4000" or "https://host.example/v1"'
+        )
+    if not url.host:
+        raise ValueError(f"{attribute.name}: the address has no host; write it after the //")
+    if "%" in url.host:
+        raise ValueError(f"{attribute.name}: the address has a host with a space or another character that no host has")
+    if url.port is not None and url.port not in PORTS:
+        raise ValueError(f"{attribute.name}: a port is 1 to 65535, and {url.port} is none")
     if url.userinfo:
         raise ValueError(f"{attribute.name}: leave user and password out of the address; a key belongs in api_key")
     if url.query or url.fragment:
@@ -31,11 +41,26 @@ def checked_key(_: object, attribute: "Attribute[Secret | None]", value: Secret 
         raise ValueError(f"{attribute.name}: the key from {value.origin} is empty or has a space, line break or accent")
 
 
-def checked_headers(_: object, attribute: "Attribute[Mapping[str, str]]", value: Mapping[str, str]) -> None:
+def text_of(value: str | Secret) -> str:
+    """A setting's text, whether it is secret or not."""
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def checked_headers(
+    _: object, attribute: "Attribute[Mapping[str, str | Secret]]", value: Mapping[str, str | Secret]
+) -> None:
     """Names and values that can be sent."""
-    for name, text in value.items():
+    for name, given in value.items():
+        text = text_of(given)
         if not _fits_a_header(name) or ":" in name or not (text.isascii() and text.isprintable()):
             raise ValueError(f"{attribute.name}: a name or value in it cannot be sent; use printable ASCII")
+
+
+def checked_body(_: object, attribute: "Attribute[Mapping[str, object]]", value: Mapping[str, object]) -> None:
+    """Fields that are not the router's own: the decision says which model, which messages, whether it streams."""
+    for name in ("model", "messages", "stream"):
+        if name in value:
+            raise ValueError(f"{attribute.name}: leave {name} out of it; each request has its own")
 
 
 def checked_text(_: object, attribute: "Attribute[str | None]", value: str | None) -> None:
