@@ -43,9 +43,13 @@ def say(text: str) -> None:
     print(f"dev.py: {text}", file=sys.stderr, flush=True)
 
 
+ANOTHER_PYTHON = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
+ANOTHER_PLACE = {"PIP_USER", "PIP_TARGET", "PIP_PREFIX"}
+
+
 def clean_environ() -> dict[str, str]:
-    """Our environment without what would make another Python's packages visible in the new one."""
-    return {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}}
+    """Our environment without what would show the new one another's packages, or make pip install elsewhere."""
+    return {k: v for k, v in os.environ.items() if k not in ANOTHER_PYTHON | ANOTHER_PLACE}
 
 
 def quietly(command: Sequence[str | Path]) -> None:

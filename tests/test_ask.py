@@ -1,11 +1,12 @@
 """`pointsman ask`: the answer on stdout, its story on stderr, and an exit status for each ending."""
 
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -28,7 +29,7 @@ from pointsman.testing import (
     openrouter_stream,
     openrouter_usage,
 )
-from tests.support.command import Ran, arguments, environment, pointsman
+from tests.support.command import Ran, arguments, environment, onto_a_full_disk, pointsman
 from tests.support.site import Site
 from tests.support.wires import event
 
@@ -196,6 +197,59 @@ def test_a_refusal_is_what_the_model_says(desk: Desk, way: str) -> None:
     desk.openrouter.play(SSE([event() | refused, event(None, "stop")]) if way == "--stream" else whole)
     ran = desk.ask(way, *DIRECT, "hej")
     assert (ran.status, ran.out) == (0, "Nej.\n")
+
+
+OBEYED = "Hej\x1b]0;owned\x07\x1b[2J\r\x9b1m\tmed\ndig"
+"""What a model, or whoever stands behind it, would like a terminal to do."""
+
+
+@BOTH_WAYS
+def test_a_pipe_gets_every_byte_of_the_answer(desk: Desk, way: str) -> None:
+    usage = openrouter_usage(OBEYED)
+    whole = openrouter_answer("z-ai/glm", OBEYED, usage=usage)
+    desk.openrouter.play(openrouter_stream("z-ai/glm", [OBEYED], usage=usage) if way == "--stream" else whole)
+    out = run_in_bytes(desk, way)
+    assert out == f"{OBEYED}\n".encode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+@BOTH_WAYS
+def test_a_terminal_is_not_given_what_it_would_obey(desk: Desk, way: str) -> None:
+    thought = {"choices": [{"index": 0, "delta": {"reasoning": "Hm\x1b[5m"}, "finish_reason": None}]}
+    named = {"provider": "Nord\x1b[31mlys"}
+    streamed = SSE([event() | thought | named, event(OBEYED) | named, event(None, "stop") | named])
+    whole = openrouter_answer("z-ai/glm", OBEYED, provider="Nord\x1b[31mlys")
+    desk.openrouter.play(streamed if way == "--stream" else whole)
+    seen = on_a_terminal(desk, way)
+    assert "Hej\ufffd]0;owned\ufffd\ufffd[2J\ufffd\ufffd1m\tmed\r\ndig" in seen
+    assert "Nord\ufffd[31mlys" in seen
+    assert ("Hm\ufffd[5m" in seen) is (way == "--stream")
+    # What is left is our own: dim words.
+    assert set(re.findall(r"\x1b\[\w*", seen)) <= {"\x1b[2m", "\x1b[0m"}
+    assert not set("\x07\x9b") & set(seen)
+
+
+def run_in_bytes(desk: Desk, *words: str) -> bytes:
+    """Standard output of a command, as it is."""
+    line = arguments("-m", "pointsman", "ask", *words, *DIRECT, "hej")
+    done = subprocess.run(line, capture_output=True, check=True, cwd=desk.folder, env=environment(**KEYS), timeout=30)
+    return done.stdout
+
+
+def on_a_terminal(desk: Desk, *words: str) -> str:
+    """Everything that a command writes on a terminal, as the terminal gets it."""
+    ours, its = os.openpty()
+    line = arguments("-m", "pointsman", "ask", *words, *DIRECT, "hej")
+    with subprocess.Popen(line, stdout=its, stderr=its, cwd=desk.folder, env=environment(**KEYS)) as process:
+        os.close(its)
+        seen = b""
+        # At the end Linux says that the other side is gone, macOS says nothing.
+        with suppress(OSError):
+            while got := os.read(ours, 4096):
+                seen += got
+        assert process.wait(timeout=30) == 0
+    os.close(ours)
+    return seen.decode()
 
 
 # What is asked
@@ -368,6 +422,9 @@ def test_where_no_backend_streams_the_error_says_what_to_do(desk: Desk) -> None:
         (["--model", "glmm", "hej"], 'unknown model "glmm"; did you mean "glm"?'),
         (["--config", "nowhere.toml", "hej"], "nowhere.toml"),
         ([], "there is no prompt"),
+        ([""], "there is no prompt"),
+        (["", " \n"], "there is no prompt"),
+        (["--system", "Kort.", ""], "there is no prompt"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -376,6 +433,25 @@ def test_wrong_use_has_status_2_and_calls_nobody(desk: Desk, words: list[str], s
     assert (ran.status, ran.out) == (2, "")
     assert said in ran.err
     assert not desk.openrouter.requests
+
+
+@pytest.mark.parametrize("typed", ["", " \n"])
+def test_an_empty_argument_is_not_filled_from_standard_input_and_an_empty_input_is_no_prompt(
+    desk: Desk, typed: str
+) -> None:
+    assert desk.ask("", typed="hej").status == 2
+    assert desk.ask(typed=typed).status == 2
+    assert not desk.openrouter.requests
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@pytest.mark.parametrize("way", ["--stream", "--no-stream", "--json"])
+def test_an_answer_that_cannot_be_written_ends_it_with_one_line(desk: Desk, way: str) -> None:
+    status, err = onto_a_full_disk("ask", way, *DIRECT, "hej", cwd=desk.folder, variables=KEYS)
+    assert status == 1
+    assert err.splitlines()[-1] == "pointsman: No space left on device"
+    assert "Traceback" not in err
+    assert "ignored" not in err
 
 
 def test_every_mistake_in_the_configuration_is_told_with_its_line(desk: Desk) -> None:

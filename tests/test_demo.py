@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import pointsman
+from tests.support.command import onto_a_full_disk, pointsman
 
 FATES = ["up", "dies", "502", "hangs"]
 
@@ -116,6 +116,12 @@ def test_a_wrong_option_is_wrong_use(options: list[str]) -> None:
     ran = pointsman("demo", *options)
     assert (ran.status, ran.out) == (2, "")
     assert options[0] in ran.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@pytest.mark.parametrize("words", [["demo", "--pace", "0"], ["demo", "--pace", "0", "--json"], ["--help"]])
+def test_what_cannot_be_written_ends_it_with_one_line(words: list[str]) -> None:
+    assert onto_a_full_disk(*words) == (1, "pointsman: No space left on device\n")
 
 
 def test_the_demo_runs_the_configuration_of_the_friday_example() -> None:

@@ -98,6 +98,12 @@ def test_a_half_made_environment_is_made_anew(environment, monkeypatch):
     assert not leftover.exists()
 
 
+@pytest.mark.parametrize("name", ["PIP_USER", "PIP_TARGET", "PYTHONPATH"])
+def test_nothing_in_the_environment_sends_packages_elsewhere_or_shows_others(monkeypatch, name):
+    monkeypatch.setenv(name, "1")
+    dev.quietly([sys.executable, "-c", f"import os, sys; sys.exit({name!r} in os.environ)"])
+
+
 def test_uv_is_used_where_there_is_one(tmp_path, monkeypatch):
     (tmp_path / ".venv").mkdir()
     seen = commands(monkeypatch)

@@ -407,8 +407,9 @@ def test_a_context_window_has_at_least_one_token(report: Reporter) -> None:
 
 def test_what_cannot_be_read_is_not_reported_again_where_it_is_named(report: Reporter) -> None:
     changes = {'{ echo = "wire/large" }': "3", 'use = "echo"': 'use = "ehco"', '["echo", "second"]': "3"}
+    remedies = 'install what offers it, by convention pointsman-ehco, or remove the table; did you mean "echo"?'
     assert report(whole(changes)).splitlines() == [
-        '5:1 plugins.second.use: no plugin "ehco" is installed; did you mean "echo"?',
+        f'5:1 plugins.second.use: no plugin "ehco" is installed; {remedies}',
         "9:1 models.large.on: expected a table, got a number",
         "13:1 paths.both: expected an array, got a number",
     ]

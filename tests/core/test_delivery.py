@@ -315,6 +315,20 @@ def test_a_blocked_sink_delays_closing_no_longer_than_asked_and_keeps_no_other_f
     assert "sink blocked: 6 of 6 events were not delivered" in caplog.text
 
 
+def test_a_sink_that_has_every_event_but_no_time_to_flush_is_logged(caplog):
+    class Slow(Rogue):
+        @hookimpl
+        def flush_sink(self):
+            gateway()
+
+    with Gateway() as gateway:
+        router = Router(config(blocked=Slow()))
+        router.complete("hello")
+        (report,) = router.close(timeout=0.4)
+        assert report.delivered == report.emitted == 6
+    assert "sink blocked: it was not flushed and closed within" in caplog.text
+
+
 def test_a_blocked_sink_keeps_no_other_from_flushing_in_time():
     after = Rogue()
     with Gateway() as gateway, Router(config(blocked=Rogue(gateway), after=after)) as router:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define
+from attrs import define, field
 
 from pointsman import Router
 from pointsman.plugins import installed
@@ -118,6 +118,21 @@ def test_entry_points_of_other_groups_are_not_plugins(site: Site) -> None:
     assert "old_one" not in installed()
 
 
+@define(eq=False)
+class Named(Quiet):
+    name: str = field(default="nobody", init=False)
+
+
+def test_a_plugin_with_a_field_for_its_name_is_told_it_when_it_is_built(site: Site) -> None:
+    site.install("acme-named", offers={"named": Named})
+    by_hand = Named()
+    Router({"plugins": {"mine": by_hand}})
+    assert by_hand.name == "mine"
+    (by_table,) = [one for one in Router({"plugins": {"yours": {"use": "named"}}}).snapshot.plugins if not one.built_in]
+    assert isinstance(by_table.instance, Named)
+    assert by_table.instance.name == "yours"
+
+
 # Seen twice, offered twice
 
 
@@ -166,11 +181,10 @@ def test_the_name_of_a_built_in_plugin_belongs_to_pointsman(site: Site, report: 
 # Not there
 
 
-def test_a_missing_plugin_is_told_the_nearest_installed_one(report: Reporter) -> None:
-    assert report("[plugins.ecko]") == '1:10 plugins.ecko: no plugin "ecko" is installed; did you mean "echo"?'
-    assert report("[plugins.a]\nuse = 'ecko'") == (
-        '2:1 plugins.a.use: no plugin "ecko" is installed; did you mean "echo"?'
-    )
+def test_a_missing_plugin_is_told_the_nearest_installed_one_and_what_to_install(report: Reporter) -> None:
+    remedies = 'install what offers it, by convention pointsman-ecko, or remove the table; did you mean "echo"?'
+    assert report("[plugins.ecko]") == f'1:10 plugins.ecko: no plugin "ecko" is installed; {remedies}'
+    assert report("[plugins.a]\nuse = 'ecko'") == f'2:1 plugins.a.use: no plugin "ecko" is installed; {remedies}'
 
 
 def test_a_missing_plugin_that_is_near_to_none_is_told_what_to_install(report: Reporter) -> None:

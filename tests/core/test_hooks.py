@@ -448,6 +448,20 @@ class AsyncSink(MetricEmission):
 
 
 @define(eq=False)
+class YieldingDecision(ModelSelection):
+    @hookimpl
+    def select_model(self, request, candidates, ctx):  # pyright: ignore[reportIncompatibleMethodOverride]
+        yield
+
+
+@define(eq=False)
+class YieldingSink(MetricEmission):
+    @hookimpl
+    def emit_metric(self, event):  # pyright: ignore[reportIncompatibleMethodOverride]
+        yield
+
+
+@define(eq=False)
 class SyncComplete(BackendInvocation):
     @hookimpl
     def complete(self, target, request, ctx): ...  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -511,6 +525,7 @@ class WithoutTheHookThatMatters(MetricEmission):
 
 
 MUST_BE_SYNCHRONOUS = "must not be `async def`: decisions and sinks are synchronous; a backend or a sink does the I/O"
+MUST_NOT_YIELD = "must not `yield`: called, it would only make a generator, and none of it would run; use return"
 MUST_BE_A_COROUTINE = "must be `async def`, without `yield`: it does I/O; run a blocking SDK in asyncio.to_thread"
 MUST_BE_A_GENERATOR = "must be an asynchronous generator: `async def` with `yield`"
 NEVER_CALLED = "overrides a hook without @hookimpl, so it would never be called; decorate it"
@@ -528,6 +543,8 @@ FAULTS: dict[type, str] = {
     AsyncDecision: f"select_model {MUST_BE_SYNCHRONOUS}",
     AsyncUnderAnotherName: f"select_model {MUST_BE_SYNCHRONOUS}",
     AsyncSink: f"emit_metric {MUST_BE_SYNCHRONOUS}",
+    YieldingDecision: f"select_model {MUST_NOT_YIELD}",
+    YieldingSink: f"emit_metric {MUST_NOT_YIELD}",
     SyncComplete: f"complete {MUST_BE_A_COROUTINE}",
     YieldingComplete: f"complete {MUST_BE_A_COROUTINE}",
     CoroutineStream: f"stream {MUST_BE_A_GENERATOR}",

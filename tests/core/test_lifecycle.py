@@ -296,6 +296,56 @@ def test_a_backend_that_never_closes_delays_closing_no_longer_than_asked(face):
     assert good.life == ["start good", "close"]
 
 
+@pytest.mark.parametrize("face", ["complete", "acomplete"])
+def test_a_backend_that_never_closes_leaves_the_sinks_time_to_close(face):
+    @define(eq=False)
+    class Slow(Collecting):
+        closed: bool = False
+
+        @hookimpl
+        def close_sink(self):
+            time.sleep(0.1)
+            self.closed = True
+
+    sink = Slow()
+    router = Router(table(("small",), {"bad": Closing(at_close=for_ever)}, plugins={"sink": sink}))
+
+    async def main():
+        await router.acomplete("hello")
+        began = time.monotonic()
+        await router.aclose(timeout=0.6)
+        return time.monotonic() - began
+
+    if face == "acomplete":
+        took = asyncio.run(main())
+    else:
+        router.complete("hello")
+        began = time.monotonic()
+        router.close(timeout=0.6)
+        took = time.monotonic() - began
+    assert sink.closed
+    assert took < 0.6
+
+
+def test_a_router_that_nobody_closes_takes_its_time_once_for_backends_and_sinks(monkeypatch):
+    monkeypatch.setattr("pointsman.router.CLOSE_TIMEOUT", 0.4)
+    hanging = threading.Event()
+
+    @define(eq=False)
+    class Hanging(Collecting):
+        @hookimpl
+        def close_sink(self):
+            hanging.wait(5)
+
+    made = table(("small",), {"bad": Closing(at_close=for_ever)}, plugins={"sink": Hanging()})
+    router = Router(made)
+    router.complete("hello")
+    began = time.monotonic()
+    router._finalizer()
+    assert time.monotonic() - began < 0.6
+    hanging.set()
+
+
 def test_a_backend_that_is_still_starting_is_cancelled_and_not_closed():
     begun = asyncio.Event()
 

@@ -185,6 +185,13 @@ def test_the_values_that_hold_a_users_words_do_not_show_them():
         assert_clean(repr(value), str(value))
 
 
+def test_no_repr_of_a_snapshot_shows_what_a_plugin_was_set_to(site):
+    by_hand, by_table = Leaky("nowhere", seen=[KEY]), {"use": "echo", "headers": {"X-Team": KEY}}
+    router = Router(table(("small",), {"by_hand": by_hand, "by_table": by_table}))
+    assert KEY in repr(by_hand)
+    assert_clean(repr(router.snapshot), repr(router.snapshot.hooks), repr(router.snapshot.config))
+
+
 def test_a_broken_configuration_never_shows_what_stood_in_the_place_of_a_key():
     with pytest.raises(ConfigError) as raised:
         Router({"models": {"small": {"on": 7, "context": KEY, "quota": [KEY]}}, "router": {"deadline": KEY}})

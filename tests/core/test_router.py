@@ -416,6 +416,8 @@ def test_the_synchronous_face_refuses_to_block_a_running_loop():
             router.complete("hello")
         with pytest.raises(UsageError, match=r"running event loop.*aclose"):
             router.close()
+        with pytest.raises(UsageError, match=r"running event loop.*async with"), Router(made):
+            raise AssertionError("the block was entered")
         return await router.acomplete("hello")
 
     with Router(made) as router:

@@ -12,6 +12,7 @@ import time
 import tomllib
 from contextvars import copy_context
 from pathlib import Path
+from typing import get_args
 
 import attrs
 import cattrs
@@ -23,11 +24,11 @@ from pluggy import PluginManager
 from pointsman.chat import InnerAttempts, Usage
 from pointsman.decision import Assignment, AttemptRecord, Decision, SkippedTarget
 from pointsman.errors import Failure
-from pointsman.events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
+from pointsman.events import AttemptFinished, AttemptStarted, CircuitChanged, Event, RequestFinished, RequestStarted
 from pointsman.hookspecs import PROJECT, MetricEmission
 from pointsman.targets import Target
 from pointsman_metrics_stdout import MetricsStdout
-from pointsman_metrics_stdout.fields import fields_of
+from pointsman_metrics_stdout.fields import EventName, fields_of
 from pointsman_metrics_stdout.text import text_line
 
 README = Path(__file__).parents[2] / "plugins" / "metrics_stdout" / "README.md"
@@ -109,6 +110,21 @@ REQUEST_FAILED = RequestFinished(
         DECISION, attempts=DECISION.attempts[:1], served=None, outcome="failed", why="every target was tried"
     ),
 )
+LAST_RESORT = attrs.evolve(
+    REQUEST_FAILED, outcome="last_resort", decision=attrs.evolve(REQUEST_FAILED.decision, outcome="last_resort")
+)
+CIRCUIT_OPENED = CircuitChanged(
+    time=WHEN,
+    scope="backend",
+    name="litellm_backend",
+    before="closed",
+    after="open",
+    why="5 failures in a row",
+    open_for=5.0,
+)
+CIRCUIT_HALF_OPEN = attrs.evolve(
+    CIRCUIT_OPENED, before="open", after="half_open", why="one attempt may see whether it works", open_for=None
+)
 EVENTS: tuple[Event, ...] = (
     REQUEST_STARTED,
     ATTEMPT_STARTED,
@@ -116,6 +132,9 @@ EVENTS: tuple[Event, ...] = (
     ATTEMPT_ANSWERED,
     REQUEST_FINISHED,
     REQUEST_FAILED,
+    LAST_RESORT,
+    CIRCUIT_OPENED,
+    CIRCUIT_HALF_OPEN,
 )
 COMMON_JSON = {
     "time": WHEN,
@@ -229,6 +248,28 @@ def test_a_request_without_an_answer_names_no_model_and_says_why() -> None:
     assert failed["why"] == "every target was tried"
 
 
+def test_a_last_resort_names_no_model_and_says_what_it_stands_for() -> None:
+    told = record(LAST_RESORT)
+    assert (told["outcome"], told["model"], told["why"]) == ("last_resort", None, "every target was tried")
+
+
+def test_a_breaker_that_opens_is_told_with_what_it_shuts_why_and_for_how_long() -> None:
+    assert record(CIRCUIT_OPENED) == {
+        "event": "circuit_changed",
+        "time": WHEN,
+        "scope": "backend",
+        "name": "litellm_backend",
+        "before": "closed",
+        "after": "open",
+        "why": "5 failures in a row",
+        "open_for": 5.0,
+    }
+
+
+def test_a_breaker_that_does_not_open_has_no_time_to_stay_open() -> None:
+    assert record(CIRCUIT_HALF_OPEN)["open_for"] is None
+
+
 def test_a_limit_that_does_not_exist_is_null() -> None:
     assert record(attrs.evolve(ATTEMPT_STARTED, time_limit=float("inf")))["time_limit"] is None
 
@@ -255,6 +296,7 @@ def test_any_unicode_makes_one_line_and_comes_back_from_json(unit, labels, task,
 def test_any_unicode_makes_one_line_of_text_that_cannot_command_the_terminal(task, why) -> None:
     event = attrs.evolve(REQUEST_FINISHED, task=task, decision=attrs.evolve(DECISION, why=why))
     assert text_line(event).isprintable()
+    assert text_line(attrs.evolve(CIRCUIT_OPENED, name=task, why=why)).isprintable()
 
 
 def test_a_terminal_that_knows_only_ascii_still_gets_its_line() -> None:
@@ -277,14 +319,18 @@ def documented(heading: str) -> dict[str, str]:
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_the_readme_documents_exactly_the_fields_of_each_event(event: Event) -> None:
     told = fields_of(event)
-    table = documented("field")
-    assert list(told) == [
-        name for name, events in table.items() if events == "all" or told["event"] in re.split(", ", events)
-    ]
+    name = told["event"]
+    groups = {"all", name} if name == "circuit_changed" else {"all", name, "of a request"}
+    assert list(told) == [field for field, events in documented("field").items() if groups & {*events.split(", ")}]
 
 
 def test_the_readme_documents_exactly_the_fields_of_a_failure() -> None:
     assert list(documented("field of `failure`")) == list(fields_of(ATTEMPT_FAILED)["failure"])
+
+
+def test_the_readme_names_every_event_that_there_is() -> None:
+    assert documented_events() == list(get_args(EventName))
+    assert {fields_of(event)["event"] for event in EVENTS} == set(documented_events())
 
 
 def test_the_readme_documents_exactly_the_settings() -> None:
@@ -305,13 +351,16 @@ def test_a_person_reads_aligned_lines_of_at_most_80_columns() -> None:
         "12:03:04 3f9a #3 answered         1.32 s  gpt-oss-20b-free via litellm_backend",
         "12:03:04 3f9a =  answered         1.53 s  email-draft, 3 attempts, 114 tokens",
         "12:03:04 3f9a =  failed           0.21 s  email-draft, every target was tried",
+        "12:03:04 3f9a =  last_resort      0.21 s  email-draft, every target was tried",
+        "12:03:04      !  open             5.00 s  backend litellm_backend: 5 failures in a row",
+        "12:03:04      !  half open                backend litellm_backend: one attempt may see whether it works",
     ]
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, lines[:-2])) <= 80, "those of a request"
 
 
 def test_the_readme_shows_lines_as_they_are_written() -> None:
     shown = README.read_text("utf-8").split("```text\n")[1].split("```")[0].splitlines()
-    lines = written(ATTEMPT_FAILED, ATTEMPT_ANSWERED, REQUEST_FINISHED, format="text").splitlines()
+    lines = written(ATTEMPT_FAILED, ATTEMPT_ANSWERED, REQUEST_FINISHED, CIRCUIT_OPENED, format="text").splitlines()
     assert [re.sub("[0-9]", "0", line) for line in shown] == [re.sub("[0-9]", "0", line) for line in lines]
 
 
@@ -326,8 +375,8 @@ def documented_events() -> list[str]:
 
 
 def test_by_default_programs_are_told_everything_and_people_how_things_ended() -> None:
-    assert len(written(*EVENTS).splitlines()) == 6
-    assert len(written(*EVENTS, to=Terminal()).splitlines()) == 4
+    assert len(written(*EVENTS).splitlines()) == 9
+    assert len(written(*EVENTS, to=Terminal()).splitlines()) == 7
 
 
 @pytest.mark.parametrize("output_format", ["json", "text"])

@@ -53,6 +53,25 @@ def run(
     return Ran(status=done.returncode, out=done.stdout, err=done.stderr)
 
 
+def onto_a_full_disk(
+    *words: str | Path, cwd: Path | None = None, variables: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Status and standard error of `pointsman` with these words, where standard output takes nothing."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            arguments("-m", "pointsman", *words),
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=30,
+            check=False,
+            cwd=cwd,
+            env=environment(**(variables or {})),
+        )
+    return done.returncode, done.stderr
+
+
 def pointsman(
     *words: str | Path, cwd: Path | None = None, typed: str = "", variables: Mapping[str, str] | None = None
 ) -> Ran:

@@ -67,7 +67,11 @@ class RolloutSettings:
     salt: str = ""
     """Another salt draws other units; keep it for as long as the rollout lasts."""
     shares: Mapping[str, float] = field(default=MappingProxyType({}))
-    """Per cent of units for each other path, in steps of 0.001."""
+    """Per cent of units for each other path, in steps of 0.001.
+
+    The first path grows from the low end of the buckets, the second from the high end. So leave a path that has
+    had its time here with 0: without it the second would become the first, and its units others.
+    """
     off: bool = False
     """Sends everyone to the control path, whatever the shares say."""
     algorithm: Algorithm = "sha256"
@@ -80,7 +84,7 @@ class Config:
     """A whole configuration. Build it here, or read it with `Router.from_toml`."""
 
     router: RouterSettings = RouterSettings()
-    plugins: Mapping[str, object] = field(default=EMPTY)
+    plugins: Mapping[str, object] = field(default=EMPTY, repr=False)
     """By name: a table of settings, or a finished plugin object. Naming a plugin makes it active."""
     models: Mapping[str, ModelSettings] = field(default=MappingProxyType({}))
     tasks: Mapping[str, TaskSettings] = field(default=MappingProxyType({}))

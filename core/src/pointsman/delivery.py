@@ -114,6 +114,11 @@ class Lane:
                 self._say(_Close())
             return True
 
+    @property
+    def ended(self) -> bool:
+        """Whether the sink was flushed and closed, or never started."""
+        return self._ended.is_set()
+
     def join(self, deadline: float) -> SinkReport:
         """Waits for the worker's end until `deadline` on the monotonic clock, at most."""
         if self._worker is not None and self._worker is not threading.current_thread():
@@ -273,10 +278,12 @@ class Delivery:
         lanes = self._here().all
         news = [lane.close() for lane in lanes]  # as above
         reports = tuple([lane.join(deadline) for lane in lanes])
-        for new, report in zip(news, reports, strict=True):
+        for lane, new, report in zip(lanes, news, reports, strict=True):
             missing = report.lost + report.dropped + report.waiting
             if new and missing:
                 logger.warning("sink %s: %d of %d events were not delivered", report.sink, missing, report.emitted)
+            if new and not lane.ended:
+                logger.warning("sink %s: it was not flushed and closed within %.3g s", report.sink, timeout)
         return reports
 
     def reports(self) -> tuple[SinkReport, ...]:

@@ -35,6 +35,7 @@ CALLING: Mapping[str, Calling] = {
     "start_backend": "addressed",
     "complete": "addressed",
     "stream": "addressed",
+    "ping_backend": "addressed",
     "close_backend": "addressed",
     "start_sink": "told",
     "emit_metric": "told",
@@ -57,7 +58,8 @@ class Step(Generic[F]):
     """One implementation in a chain."""
 
     plugin: str
-    call: F
+    call: F = field(repr=False)
+    """A method; its repr would show the settings of its plugin."""
     placed_by: Rank = "default"
     """What put it at its place: the configuration's `[order]`, its own mark, or the default order."""
 
@@ -70,6 +72,7 @@ class Backend:
     complete: Callable[[Target, Request, AttemptContext], Awaitable[Completion]]
     stream: Callable[[Target, Request, AttemptContext], AsyncIterator[Chunk]] | None
     start: Callable[[str], Awaitable[None]] | None
+    ping: Callable[[], Awaitable[str]] | None
     close: Callable[[], Awaitable[None]] | None
 
 
@@ -91,10 +94,10 @@ class Hooks:
     select_model: tuple[Step[Select], ...] = ()
     decide_fallback: tuple[Step[Decide], ...] = ()
     admit: tuple[Step[Admit], ...] = ()
-    settle: Mapping[str, Settle] = field(factory=dict[str, Settle])
+    settle: Mapping[str, Settle] = field(factory=dict[str, Settle], repr=False)
     report_gate: tuple[Step[Report], ...] = ()
-    backends: Mapping[str, Backend] = field(factory=dict[str, Backend])
-    sinks: tuple[Sink, ...] = ()
+    backends: Mapping[str, Backend] = field(factory=dict[str, Backend], repr=False)
+    sinks: tuple[Sink, ...] = field(default=(), repr=False)
 
 
 @cache
@@ -144,6 +147,7 @@ def chains(
                 complete=by_plugin["complete"][name],
                 stream=by_plugin["stream"].get(name),
                 start=by_plugin["start_backend"].get(name),
+                ping=by_plugin["ping_backend"].get(name),
                 close=by_plugin["close_backend"].get(name),
             )
             for name in names

@@ -76,6 +76,8 @@ def _colour(hook: str, method: Callable[..., object]) -> Iterator[str]:
             yield f"{hook} must be `async def`, without `yield`: it does I/O; run a blocking SDK in asyncio.to_thread"
     elif is_async:
         yield f"{hook} must not be `async def`: decisions and sinks are synchronous; a backend or a sink does the I/O"
+    elif inspect.isgeneratorfunction(method):
+        yield f"{hook} must not `yield`: called, it would only make a generator, and none of it would run; use return"
 
 
 def _arguments(hook: str, method: Callable[..., object]) -> Iterator[str]:

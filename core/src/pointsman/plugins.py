@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from attrs import fields, frozen, has
+from attrs import field, fields, frozen, has
 from pluggy import PluginManager, PluginValidationError
 
-from .complaints import Complaint, KeyPath, nearest, suggest
+from .complaints import Complaint, KeyPath, suggest
 from .convert import structure, typed_words, unquoted, words
 from .hookspecs import CONCERNS, PROJECT
 from .implementations import hook_faults
@@ -32,7 +32,7 @@ class Plugin:
     """One active plugin."""
 
     name: str
-    instance: object
+    instance: object = field(repr=False)
     built_in: bool
     distribution: str | None = None
     """Name and version of where it came from; None for built-ins and objects given in code."""
@@ -108,7 +108,7 @@ def _default(name: str) -> Plugin:
 
 def _build_one(name: str, given: object, search: Search) -> Plugin | None:
     if not isinstance(given, Mapping):
-        return Plugin(name=name, instance=_finished(name, given), built_in=name in BUILT_IN)
+        return Plugin(name=name, instance=_named(name, _finished(name, given)), built_in=name in BUILT_IN)
     table = dict(cast("Mapping[str, object]", given))
     enabled = table.pop("enabled", True)
     if not isinstance(enabled, bool):
@@ -127,9 +127,15 @@ def _build_one(name: str, given: object, search: Search) -> Plugin | None:
         raise _Wrong(Complaint(place, message)) from error
     if complaints:
         raise _Wrong(*(Complaint((name, *one.path), one.message) for one in complaints))
-    if "name" in {a.name for a in fields(cls) if not a.init}:
+    return Plugin(name=name, instance=_named(name, instance), built_in=name in BUILT_IN, distribution=distribution)
+
+
+def _named(name: str, instance: object) -> object:
+    """The plugin, told its name where it has a field for that, before anyone asks it anything."""
+    cls = type(instance)
+    if has(cls) and "name" in {a.name for a in fields(cls) if not a.init}:
         cast("Any", instance).name = name
-    return Plugin(name=name, instance=instance, built_in=name in BUILT_IN, distribution=distribution)
+    return instance
 
 
 def _finished(name: str, given: object) -> object:
@@ -162,12 +168,9 @@ def _not_found(used: str, search: Search, place: KeyPath, table: Mapping[str, ob
         if split := unquoted((used, key), table[key], ("use",)):
             return split
     known = [*search(), *BUILT_IN]
-    if nearest(used, known):
-        remedy = suggest(used, known)
-    else:
-        by_convention = f"pointsman-{used.replace('_', '-')}"
-        remedy = f"install what offers it, by convention {by_convention}, or remove the table; {suggest(used, known)}"
-    return Complaint(place, f'no plugin "{used}" is installed; {remedy}')
+    by_convention = f"pointsman-{used.replace('_', '-')}"
+    remedies = f"install what offers it, by convention {by_convention}, or remove the table; {suggest(used, known)}"
+    return Complaint(place, f'no plugin "{used}" is installed; {remedies}')
 
 
 def _loaded(entry: "EntryPoint", place: KeyPath) -> type[object]:

@@ -42,6 +42,9 @@ from .verdicts import GateStatus
 
 logger = logging.getLogger(__name__)
 
+BACKENDS_SHARE = 0.5
+"""Of the time for closing, at most, for requests in flight and backends; what they leave of all of it is for sinks."""
+
 
 class Router:
     """Routes chat requests to models, as its configuration says.
@@ -51,7 +54,8 @@ class Router:
         print(reply.text, reply.decision.served)
 
     Building one checks the configuration whole and raises `ConfigError` with every problem. It opens no
-    socket and starts no thread; the first request does.
+    socket and starts no thread; the first request does. A router that nobody closes delivers its events when the
+    program ends; a forked child that ends by `os._exit`, as those of `multiprocessing` do, has to close it itself.
     """
 
     def __init__(self, config: Config | Mapping[str, object] | Snapshot) -> None:
@@ -322,30 +326,36 @@ class Router:
     def close(self, timeout: float = CLOSE_TIMEOUT) -> tuple[SinkReport, ...]:
         """Cancels what is in flight in the synchronous face, closes backends and sinks, and says what was lost.
 
-        Calling it again does nothing more. Inside a running event loop use `aclose`.
+        Takes `timeout` seconds at most, of which half is kept for sinks to deliver what waits, flush and close.
+        Calling it again does nothing more. Inside a running event loop use `aclose`. In a child process that ends
+        by `os._exit`, as `multiprocessing`'s do, call it: what waits for sinks there is lost otherwise.
         """
         if running_loop() is not None:
             raise UsageError("router.close blocks, and was called from a running event loop; `await router.aclose()`")
         self._closed = True
-        return self._close_rest(monotonic() + timeout)
+        began = monotonic()
+        return self._close_rest(began + timeout * BACKENDS_SHARE, began + timeout)
 
     async def aclose(self, timeout: float = CLOSE_TIMEOUT) -> tuple[SinkReport, ...]:  # noqa: ASYNC109 - as `close`
         """`close`, for programs with an event loop."""
         self._closed = True
-        deadline = monotonic() + timeout
-        await self._loops.close_here(timeout)
-        return await asyncio.to_thread(self._close_rest, deadline)
+        began = monotonic()
+        await self._loops.close_here(timeout * BACKENDS_SHARE)
+        return await asyncio.to_thread(self._close_rest, began + timeout * BACKENDS_SHARE, began + timeout)
 
-    def _close_rest(self, deadline: float) -> tuple[SinkReport, ...]:
-        """Everything but what is open in the running loop, until `deadline` on the monotonic clock."""
+    def _close_rest(self, backends_by: float, sinks_by: float) -> tuple[SinkReport, ...]:
+        """Everything but what is open in the running loop, until these times on the monotonic clock."""
         if self._file is not None:
             self._file.stop()
-        self._portal.close(max(deadline - monotonic(), 0))
-        self._loops.close_elsewhere(max(deadline - monotonic(), 0))
+        self._portal.close(max(backends_by - monotonic(), 0))
+        self._loops.close_elsewhere(max(backends_by - monotonic(), 0))
         self._finalizer.detach()
-        return self._delivery.close(max(deadline - monotonic(), 0))
+        return self._delivery.close(max(sinks_by - monotonic(), 0))
 
     def __enter__(self) -> Self:
+        if running_loop() is not None:
+            # Here, where nothing is open yet, and not at the end, where it would hide what the block raised.
+            raise UsageError("`with` closes the router, which blocks a running event loop; write `async with` there")
         return self
 
     def __exit__(
@@ -371,5 +381,6 @@ def _letting_go(loops: Loops, delivery: Delivery) -> Callable[[list[Backend], li
 
 
 def _close_all(portal: Portal, delivery: Delivery, timeout: float) -> None:
-    portal.close(timeout)
-    delivery.close(timeout)
+    deadline = monotonic() + timeout
+    portal.close(timeout * BACKENDS_SHARE)
+    delivery.close(max(deadline - monotonic(), 0))

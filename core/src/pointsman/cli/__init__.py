@@ -1,6 +1,7 @@
 """The `pointsman` command. Needs the extra `[cli]`: click and rich."""
 
 import io
+import os
 import sys
 
 
@@ -16,4 +17,16 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A character that cannot be read or shown must not cost the others.
             stream.reconfigure(errors="backslashreplace")
-    app(prog_name="pointsman")
+    try:
+        app(prog_name="pointsman")
+    except OSError as error:
+        _forget_what_is_unwritten()
+        sys.exit(f"pointsman: {error.strerror or error}")
+
+
+def _forget_what_is_unwritten() -> None:
+    """Where stdout cannot be written, on a full disk say, Python would try once more at the end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

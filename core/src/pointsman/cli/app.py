@@ -90,7 +90,9 @@ def ask(
     """
     from .ask import run  # noqa: PLC0415 - only this command needs it
 
-    text = " ".join(prompt) or _typed()
+    text = " ".join(prompt) if prompt else _typed()
+    if not text.strip():
+        wrong_use("there is no prompt: give it as arguments, or on standard input")
     messages = [{"role": "system", "content": system}] if system else []
     run(
         config,
@@ -109,7 +111,7 @@ def _typed() -> str:
     """The prompt from standard input."""
     if sys.stdin.isatty():
         click.echo("Type the prompt, and Ctrl-D on a line of its own to end it:", err=True)
-    return sys.stdin.read().strip() or wrong_use("there is no prompt: give it as arguments, or on standard input")
+    return sys.stdin.read().strip()
 
 
 _SAID_BY = {

@@ -11,7 +11,7 @@ from pointsman.errors import RouteError
 from pointsman.router import Router
 from pointsman.streams import Stream
 
-from .output import plain, print_json, say
+from .output import plain, print_json, say, shown
 from .story import Story, summary
 
 
@@ -47,7 +47,7 @@ def run(
         if not stream and not as_json:
             story.answers(reply.decision)
             if said := reply.text or reply.refusal:
-                answer.write(f"{said}\n")
+                answer.write(f"{shown(said, answer)}\n")
                 answer.flush()
         if not as_json:
             say("")
@@ -69,7 +69,7 @@ def _relay(stream: Stream, story: Story, answer: TextIO) -> Completion:
                 if said := chunk.text or chunk.refusal:
                     if not written:
                         story.speaks()
-                    answer.write(said)
+                    answer.write(shown(said, answer))
                     answer.flush()
                     written = True
         finally:

@@ -1,12 +1,13 @@
 """How every command speaks: data on stdout, words for people on stderr, one exit status for each ending."""
 
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from shutil import get_terminal_size
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TextIO, cast
 
 import click
 from attrs import fields, has
@@ -29,7 +30,7 @@ def reported() -> Generator[None]:
             click.echo(problem, err=True)
         raise SystemExit(WRONG_USE) from None
     except RouteError as error:
-        click.echo(f"{type(error).__name__}: {error}", err=True)
+        click.echo(shown(f"{type(error).__name__}: {error}", sys.stderr), err=True)
         # What was refused before anyone was called is a mistake in the call.
         wrong = isinstance(error, BadRequest) and not error.attempts
         raise SystemExit(WRONG_USE if wrong else FAILED) from None
@@ -44,8 +45,17 @@ def wrong_use(message: str) -> NoReturn:
     raise SystemExit(WRONG_USE)
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def shown(text: str, stream: TextIO) -> str:
+    """Somebody else's text for this stream: without control characters on a terminal, which obeys them."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text) if stream.isatty() else text
+
+
 def say(text: str, *, indent: str = "", end: str = "\n") -> None:
     """Words for people on stderr, dim; a line that is indented stays so where the terminal is too narrow for it."""
+    text = shown(text, sys.stderr)
     if indent:
         width = get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
         text = textwrap.fill(text, width, initial_indent=indent, subsequent_indent=f"{indent}   ")
@@ -55,7 +65,7 @@ def say(text: str, *, indent: str = "", end: str = "\n") -> None:
 def print_json(value: object) -> None:
     """One JSON document on stdout, escaped where that cannot take every character."""
     escaped = not sys.stdout.encoding.lower().startswith("utf")
-    click.echo(json.dumps(plain(value), ensure_ascii=escaped, indent=2))
+    click.echo(shown(json.dumps(plain(value), ensure_ascii=escaped, indent=2), sys.stdout))
 
 
 def plain(value: object) -> Any:
