@@ -13,7 +13,14 @@ from pointsman import Router
 from pointsman.config import ModelSettings, RolloutSettings, RouterSettings, TaskSettings
 from pointsman.policy import BUILT_IN
 from pointsman.settings import Seconds
-from pointsman.testing import ReceivedRequest, ScriptedServer, openrouter_answer, openrouter_stream, openrouter_usage
+from pointsman.testing import (
+    ReceivedRequest,
+    ScriptedServer,
+    openrouter_answer,
+    openrouter_error,
+    openrouter_stream,
+    openrouter_usage,
+)
 from tests.support.command import pointsman, run
 
 ROOT = Path(__file__).parents[1]
@@ -74,12 +81,34 @@ def test_each_configuration_loads(readme: Path, block: str, tmp_path: Path, monk
 @every("python")
 def test_each_program_runs(readme: Path, block: str, tmp_path: Path, openrouter: ScriptedServer) -> None:
     # The core's README leaves the configuration to others.
-    (configuration,) = blocks(readme, "toml") or [FRIDAY.read_text("utf-8")]
+    configuration = [*blocks(readme, "toml"), FRIDAY.read_text("utf-8")][0]
     configure(tmp_path, configuration, openrouter)
     ran = run("-c", block, cwd=tmp_path, variables=KEYS)
     assert (ran.status, ran.err) == (0, "")
     assert "".join(PIECES) in ran.out
     assert openrouter.requests
+
+
+def test_when_nothing_answers_the_readmes_last_resort_does_and_health_says_what_is_shut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (text,) = (block for block in blocks(ROOT / "README.md", "toml") if "last_resort" in block)
+    with ScriptedServer(openrouter_error(401, "No auth credentials found")) as refusing:
+        place = f'[plugins.openrouter_direct]\nbase_url = "{refusing.url}/api/v1"\n'
+        (tmp_path / "pointsman.toml").write_text(text.replace("[plugins.openrouter_direct]\n", place), "utf-8")
+        monkeypatch.setenv("OPENROUTER_API_KEY", "sk-nobody")
+        with Router.from_toml(tmp_path / "pointsman.toml") as router:
+            for _ in range(2):
+                reply = router.complete("Svar Mette Hansen ...", task="email-draft")
+                assert reply.text == "Vi vender tilbage hurtigst muligt."
+                assert reply.decision is not None
+                assert reply.decision.outcome == "last_resort"
+                assert reply.decision.why
+            (shut,) = (one for one in router.health() if one.state == "open")
+        assert (shut.scope, shut.name) == ("backend", "openrouter_direct")
+        assert shut.why
+        assert shut.retry_after
+        assert len(refusing.requests) == 1, "the second request found the breaker shut"
 
 
 def test_what_the_command_shows_is_what_the_readme_shows(tmp_path: Path, openrouter: ScriptedServer) -> None:

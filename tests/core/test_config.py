@@ -184,7 +184,10 @@ NAMES = st.text("abc.-_ é", min_size=1, max_size=4)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
-        NAMES, st.dictionaries(st.sampled_from(["x", "y", "z"]), NAMES, min_size=1), min_size=1, max_size=4
+        NAMES,
+        st.dictionaries(st.sampled_from(["x", "y", "z"]), NAMES.filter(str.strip), min_size=1),
+        min_size=1,
+        max_size=4,
     ),
     st.data(),
 )

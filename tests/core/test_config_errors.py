@@ -444,12 +444,6 @@ class Particular(Quiet):
     url: str = field(default="http://a", validator=_starts_with_http)
     since: date | None = None
 
-    def __attrs_post_init__(self) -> None:
-        if self.url == "http://b":
-            raise RuntimeError("b is closed\nfor good")
-        if self.url == "http://c":
-            raise KeyError("c")
-
 
 @pytest.mark.parametrize(
     ("setting", "expected"),
@@ -458,8 +452,6 @@ class Particular(Quiet):
         ("port = 3", "2:1 plugins.particular.port: must be in [1, 2] (got 3)"),
         ("size = 'larg'", '2:1 plugins.particular.size: not one of the allowed values; did you mean "large"?'),
         ("since = 'today'", "2:1 plugins.particular.since: this setting can only be given from Python"),
-        ("url = 'http://b'", "1:10 plugins.particular: RuntimeError: b is closed"),
-        ("url = 'http://c'", "1:10 plugins.particular: KeyError: c"),
     ],
 )
 def test_what_a_plugins_class_says_is_reported_at_the_setting(
@@ -500,9 +492,12 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"[router]\nmax_attempts = = 3\n", "2:16: is not TOML: Invalid value"),
-        (b"[router]\na = 1\n[router]\n", "3:8: is not TOML: Cannot declare ('router',) twice"),
-        (b"[router]\ndeadline = ", "2:12: is not TOML: Invalid value"),
+        (b"[router]\nmax_attempts = = 3\n", "2:16: is not TOML: Invalid value; a text stands in quotes"),
+        (
+            b"[router]\na = 1\n[router]\n",
+            "3:8: is not TOML: [router] stands here a second time; put its keys into the first",
+        ),
+        (b"[router]\ndeadline = ", "2:12: is not TOML: Invalid value; a text stands in quotes"),
         ("[router]\n# æ\nwhy = '".encode() + b"\xff'\n", "3:8: is not UTF-8 text; save it in that encoding"),
         ("[router]\n".encode("utf-16"), "1:1: is not UTF-8 text; save it in that encoding"),
     ],

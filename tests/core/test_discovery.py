@@ -250,8 +250,53 @@ class Unreadable(Quiet):
 def test_settings_that_cannot_be_read_are_the_plugins_fault(site: Site, report: Reporter) -> None:
     site.install("acme-sessions", "0.3", offers={"sessions": Unreadable})
     assert report("[plugins.sessions]") == (
-        "1:10 plugins.sessions: acme-sessions 0.3 is broken: its settings cannot be read: "
-        "NameError: name 'Sesion' is not defined"
+        "1:10 plugins.sessions: acme-sessions 0.3 is broken: it cannot be made from its settings: "
+        "NameError: name 'Sesion' is not defined; reinstall or upgrade it"
+    )
+
+
+FATAL = {"runtime": RuntimeError("no licence\nask for one"), "key": KeyError("licence"), "exit": SystemExit("bye")}
+
+
+def explode(how: str) -> str:
+    if how == "value":
+        raise ValueError("give one, not both")
+    if how:
+        raise FATAL[how]
+    return how
+
+
+@define(eq=False)
+class Fragile(Quiet):
+    """A plugin that cannot be made: its converter raises, or its last step."""
+
+    converted: str = field(default="", converter=explode)
+    made: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        explode(self.made)
+
+
+@pytest.mark.parametrize("error", FATAL)
+@pytest.mark.parametrize("where", ["converted", "made"])
+def test_a_plugin_that_cannot_be_made_is_named_with_distribution_version_cause_and_remedy(
+    site: Site, report: Reporter, where: str, error: str
+) -> None:
+    site.install("acme-fragile", "0.4", offers={"fragile": Fragile})
+    causes = {"runtime": "RuntimeError: no licence", "key": "KeyError: licence", "exit": "SystemExit: bye"}
+    assert report(f"[plugins.fragile]\n{where} = '{error}'") == (
+        "1:10 plugins.fragile: acme-fragile 0.4 is broken: it cannot be made from its settings: "
+        f"{causes[error]}; reinstall or upgrade it"
+    )
+
+
+@pytest.mark.parametrize("where", ["converted", "made"])
+def test_what_a_plugin_says_of_no_setting_in_particular_comes_with_its_distribution_and_version(
+    site: Site, report: Reporter, where: str
+) -> None:
+    site.install("acme-fragile", "0.4", offers={"fragile": Fragile})
+    assert report(f"[plugins.fragile]\n{where} = 'value'") == (
+        "1:10 plugins.fragile: acme-fragile 0.4 refuses these settings: give one, not both"
     )
 
 

@@ -308,9 +308,10 @@ def real(router, face, **known):
 
 
 def timeless(decision):
-    """A decision without its times and what has a time in it."""
+    """A decision without its times, and without the usage that nobody had told yet."""
+    none = {"started": 0.0, "duration": 0.0, "usage": None}
     attempts = tuple(
-        evolve(one, started=0.0, duration=0.0, time_to_first_token=None if one.time_to_first_token is None else 0.0)
+        evolve(one, time_to_first_token=None if one.time_to_first_token is None else 0.0, **none)
         for one in decision.attempts
     )
     skipped = tuple(evolve(one, retry_after=one.retry_after and round(one.retry_after)) for one in decision.skipped)

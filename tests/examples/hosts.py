@@ -23,7 +23,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "hosts"
 
 PATIENCE = 15.0
 """Seconds that a host may take to begin. It ends far sooner, see `ENDING`."""
-ENDING = 5.0
+ENDING = 8.0
 """Seconds that a host may take to end once it was told to."""
 
 

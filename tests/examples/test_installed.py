@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.examples import guide
 from tests.examples.clean_environment import CleanEnvironment
 
 ROOT = Path(__file__).parents[2]
@@ -23,11 +24,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> CleanEnvironment:
-    """The core and both example distributions, each from its folder."""
-    folder = tmp_path_factory.mktemp("clean") / "environment"
-    return CleanEnvironment.make(
-        folder, ROOT / "core", ROOT / "examples" / "statsd_sink", ROOT / "examples" / "policies"
-    )
+    """The core, both example distributions and the guide's, each from its folder."""
+    written = tmp_path_factory.mktemp("guide")
+    (written / "pyproject.toml").write_text(guide.project(), "utf-8")
+    (written / f"{guide.MODULE}.py").write_text(guide.module(), "utf-8")
+    examples = [ROOT / "examples" / name for name in ("statsd_sink", "policies")]
+    return CleanEnvironment.make(tmp_path_factory.mktemp("clean") / "environment", ROOT / "core", *examples, written)
 
 
 @contextmanager
@@ -75,16 +77,17 @@ print(json.dumps({name: str(entry[0].value) for name, entry in installed().items
 """
 
 
-def test_every_plugin_of_both_distributions_is_offered_and_no_other(installed: CleanEnvironment) -> None:
+def test_every_plugin_of_the_three_is_offered_and_no_other(installed: CleanEnvironment) -> None:
     assert json.loads(installed.run("-c", EVERY_PLUGIN).out) == {
         "statsd": "pointsman_statsd:Statsd",
         "tenant_pin": "acme_policies:TenantPin",
         "cheapest": "acme_policies:Cheapest",
         "bill_once": "acme_policies:BillOnce",
+        **guide.offers(),
     }
 
 
 def test_the_environment_has_nothing_of_the_one_that_the_tests_run_in(installed: CleanEnvironment) -> None:
     names = {one["name"] for one in json.loads(installed.pip("list", "--format=json").out)}
-    wanted = {"pointsman", "pointsman-statsd", "acme-policies", "attrs", "cattrs", "pluggy", "typing_extensions"}
-    assert names - {"pip", "setuptools"} == wanted
+    ours = {"pointsman", "pointsman-statsd", "acme-policies", "acme-pointsman"}
+    assert names - {"pip", "setuptools"} == ours | {"attrs", "cattrs", "pluggy", "typing_extensions"}

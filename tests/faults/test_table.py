@@ -10,6 +10,11 @@ def test_every_row_has_a_test(number):
     assert [one for one in holdings() if number in one.rows]
 
 
+@pytest.mark.parametrize("number", PROPERTIES)
+def test_every_property_has_a_test(number):
+    assert [one for one in holdings() if number in one.properties and not one.skipped]
+
+
 def test_only_tests_hold_rows_and_properties_and_only_those_of_the_table():
     for one in holdings():
         assert one.name.startswith("test_") or one.name.endswith("Machine")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pointsman import Router
 from pointsman.chat import Completion, InnerAttempts, ToolCall, Usage
 from pointsman.context import DecisionContext
-from pointsman.errors import Failure
+from pointsman.errors import ConfigError, Failure
 from pointsman.settings import Secret
 from pointsman.targets import Target
 from pointsman_litellm_backend import LiteLLMBackend
@@ -589,6 +589,9 @@ def test_a_header_can_hold_a_key_from_elsewhere_that_nothing_shows(
         assert "hunter2" not in repr(router.snapshot) + repr(plugin) + repr(plugin.headers)
         headers = sent_by(plugin).headers
     assert (headers["x-team"], headers["x-api-key"]) == ("a", "hunter2-hunter2")
+    monkeypatch.delenv("GATEWAY_KEY")
+    with pytest.raises(ConfigError, match=r"headers.X-Api-Key: environment variable GATEWAY_KEY is not set"):
+        Router.from_toml(tmp_path / "pointsman.toml")
 
 
 def test_a_key_in_a_header_that_the_server_repeats_is_taken_out() -> None:

@@ -11,18 +11,22 @@ from attrs import fields
 from cattrs import BaseValidationError, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
 from .complaints import Complaint, KeyPath, suggest
-from .kinds import SettingError, converter
+from .kinds import SecretMissing, SettingError, converter
 
 T = TypeVar("T")
 
 
-def structure(table: object, cls: type[T], *, beside: Collection[str] = ()) -> tuple[T | None, list[Complaint]]:
+def structure(
+    table: object, cls: type[T], *, beside: Collection[str] = (), read_secrets: bool = True
+) -> tuple[T | None, list[Complaint]]:
     """`table` as an instance of `cls`, or None and everything that is wrong with it.
+
+    Raises what the class raises, unless that was raised to be read: then the class itself is at fault.
 
     `beside` are keys that somebody else has read from the table: they are suggested like its own.
     """
     try:
-        return converter().structure(table, cls), []
+        return converter(read_secrets=read_secrets).structure(table, cls), []
     except BaseValidationError as error:
         return None, list(_complaints(error, (), table, beside=beside))
     except SettingError as error:
@@ -67,7 +71,7 @@ def _complaints(
         for inner in without:
             yield Complaint(path, words(inner))
     else:
-        split = _split_names(path, table, ()) if named else []
+        split = _split_names(path, table, ()) if named and not isinstance(error, SecretMissing) else []
         yield from split or [Complaint(path, words(error))]
 
 
@@ -84,8 +88,10 @@ def _in_class(
         if isinstance(inner, ForbiddenExtraKeysError):
             for key in inner.extra_fields - {one.path[len(path)] for one in split}:
                 yield Complaint((*path, key), f"unknown key; {suggest(key, (*settings, *beside))}")
-        else:
+        elif is_to_be_read(inner):
             yield _spoken(inner, path, settings)
+        else:
+            raise inner
     for inner, note in with_notes:
         if note.name in table:
             yield from _complaints(inner, (*path, note.name), table[note.name])
@@ -112,8 +118,12 @@ def _spoken(error: BaseException, path: KeyPath, settings: Collection[str]) -> C
 
 def words(error: BaseException) -> str:
     """What an exception says in one line; with its type, unless it was raised to be read."""
-    to_be_read = isinstance(error, (ValueError, TypeError)) and _first_line(error)
-    return _first_line(error) if to_be_read else typed_words(error)
+    return _first_line(error) if is_to_be_read(error) else typed_words(error)
+
+
+def is_to_be_read(error: BaseException) -> bool:
+    """Whether an exception was raised to say something to a person."""
+    return isinstance(error, (ValueError, TypeError)) and _first_line(error) != ""
 
 
 def typed_words(error: BaseException) -> str:

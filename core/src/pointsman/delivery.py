@@ -85,11 +85,6 @@ class Lane:
         if not self._filled.is_set() and (self._worker is not None or self._start()):
             self._filled.set()
 
-    @property
-    def ended(self) -> bool:
-        """Whether the sink is closed."""
-        return self._ended.is_set()
-
     def flush(self) -> threading.Event:
         """Is set once everything put so far was delivered and flushed."""
         with self._lock:

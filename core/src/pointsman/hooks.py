@@ -72,7 +72,7 @@ class Backend:
     complete: Callable[[Target, Request, AttemptContext], Awaitable[Completion]]
     stream: Callable[[Target, Request, AttemptContext], AsyncIterator[Chunk]] | None
     start: Callable[[str], Awaitable[None]] | None
-    ping: Callable[[], Awaitable[str]] | None
+    ping: Callable[[], Awaitable[str | None]] | None
     close: Callable[[], Awaitable[None]] | None
 
 

@@ -77,6 +77,14 @@ class BackendInvocation(Protocol):
         raise NotImplementedError
 
     @hookspec
+    async def ping_backend(self) -> str | None:
+        """That the backend is there and takes its credentials, with what it says of itself. *Addressed.*
+
+        Called by `pointsman check --ping`, never by a router, between `start_backend` and `close_backend`. Asks no
+        model, so that it costs nothing. Raises `AttemptFailed` as `complete` does. None has nothing to say.
+        """
+
+    @hookspec
     async def close_backend(self) -> None:
         """Close what `start_backend` opened in the running event loop. *Addressed.*
 

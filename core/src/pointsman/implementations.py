@@ -16,6 +16,7 @@ from .hookspecs import PROJECT
 PRINCIPAL = {
     "stream": "complete",
     "start_backend": "complete",
+    "ping_backend": "complete",
     "close_backend": "complete",
     "settle": "admit",
     "report_gate": "admit",
@@ -71,7 +72,7 @@ def _colour(hook: str, method: Callable[..., object]) -> Iterator[str]:
     if hook == "stream":
         if inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method):
             yield "stream must be an asynchronous generator: `async def` with `yield`"
-    elif hook in ("complete", "start_backend", "close_backend"):
+    elif hook in ("complete", "start_backend", "ping_backend", "close_backend"):
         if not inspect.iscoroutinefunction(method):
             yield f"{hook} must be `async def`, without `yield`: it does I/O; run a blocking SDK in asyncio.to_thread"
     elif is_async:

@@ -33,6 +33,10 @@ class SettingError(ValueError):
     """A value that a setting cannot have; the message says what to write instead."""
 
 
+class SecretMissing(SettingError):
+    """A place for a secret is named as it should be, and holds none."""
+
+
 _WORDS = {
     "bool": "a boolean",
     "int": "a number",
@@ -85,14 +89,18 @@ def _seconds(value: Any, _: Any) -> float:
     return seconds
 
 
-def _secret(value: Any, _: Any) -> Secret:
+UNREAD = "not-read"
+"""The value of every secret of a configuration that was read without them. It can stand in a header."""
+
+
+def _secret(value: Any, *, read: bool) -> Secret:
     if isinstance(value, Secret):
         return value
     match value:
         case {"env": str(name), **rest} if not rest:
-            return _from_environment(name)
+            return _from_environment(name) if read else Secret(UNREAD, _variable(name))
         case {"file": str(name), **rest} if not rest:
-            return _from_file(name)
+            return _from_file(name) if read else Secret(UNREAD, "a file")
         case _:
             raise SettingError(
                 'expected { env = "NAME" } or { file = "PATH" }, or from Python a Secret; '
@@ -103,9 +111,12 @@ def _secret(value: Any, _: Any) -> Secret:
 def _from_environment(name: str) -> Secret:
     if found := os.environ.get(name):
         return Secret(found, f"environment variable {name}")
+    raise SecretMissing(f"{_variable(name)} is not set, or empty; set it before the program starts")
+
+
+def _variable(name: str) -> str:
     # What does not look like a variable's name is probably the key itself, which no message may show.
-    shown = f"environment variable {name}" if re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) else "the variable named here"
-    raise SettingError(f"{shown} is not set, or empty; set it before the program starts")
+    return f"environment variable {name}" if re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) else "the variable named here"
 
 
 def _from_file(name: str) -> Secret:
@@ -115,9 +126,9 @@ def _from_file(name: str) -> Secret:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         where = "" if Path(name).is_absolute() else f"; a relative path begins at {Path.cwd()}"
-        raise SettingError(f"the file named here cannot be read: {reason}{where}") from None
+        raise SecretMissing(f"the file named here cannot be read: {reason}{where}") from None
     if not found:
-        raise SettingError("the file named here is empty; write the key into it")
+        raise SecretMissing("the file named here is empty; write the key into it")
     return Secret(found, f"file {name}")
 
 
@@ -136,8 +147,11 @@ def _member(value: Any, cls: type[Enum]) -> Enum:
 
 
 @cache
-def converter() -> Converter:
-    """The converter, made at the first use: importing pointsman does not pay for it."""
+def converter(*, read_secrets: bool = True) -> Converter:
+    """The converter, made at the first use: importing pointsman does not pay for it.
+
+    Without `read_secrets` no secret's place is looked into: each has the value `UNREAD`, and its origin.
+    """
     made = Converter(detailed_validation=True, forbid_extra_keys=True, structure_fallback_factory=_from_python)
     text = _only(str, "text")
     made.register_structure_hook(str, text)
@@ -145,7 +159,7 @@ def converter() -> Converter:
     made.register_structure_hook(int, _only(int, "a whole number"))
     made.register_structure_hook(float, _only((int, float), "a number"))
     made.register_structure_hook(Path, lambda value, _: value if isinstance(value, Path) else Path(text(value, str)))
-    made.register_structure_hook(Secret, _secret)
+    made.register_structure_hook(Secret, lambda value, _: _secret(value, read=read_secrets))
     made.register_structure_hook_func(lambda cls: cls is Seconds, _seconds)
     made.register_structure_hook_func(lambda cls: cls is object, lambda value, _: value)
     made.register_structure_hook_func(lambda cls: get_origin(cls) is Literal, _one_of)
@@ -217,7 +231,7 @@ def _choice(cls: Any, made: Converter) -> Hook:
                 return hook(value, kind)
             except (SettingError, BaseValidationError) as error:
                 wrong.append(error)
-        inside = [error for error in wrong if isinstance(error, BaseValidationError)]
+        inside = [error for error in wrong if isinstance(error, BaseValidationError | SecretMissing)]
         raise inside[0] if inside else SettingError(", or ".join(map(str, wrong)))
 
     return read

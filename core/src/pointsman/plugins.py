@@ -48,7 +48,9 @@ def installed() -> "dict[str, list[EntryPoint]]":
     return found
 
 
-def build(tables: Mapping[str, object], earlier: Iterable[Plugin] = ()) -> tuple[list[Plugin], list[Complaint]]:
+def build(
+    tables: Mapping[str, object], earlier: Iterable[Plugin] = (), *, read_secrets: bool = True
+) -> tuple[list[Plugin], list[Complaint]]:
     """The active plugins, built-ins first, then in the file's order; and what is wrong, by key path.
 
     Where class and settings are those of an `earlier` plugin of that name, it is carried over with its state.
@@ -60,12 +62,27 @@ def build(tables: Mapping[str, object], earlier: Iterable[Plugin] = ()) -> tuple
     wanted = [name for name in BUILT_IN if name in tables or name not in ON_DEMAND]
     for name in (*wanted, *(name for name in tables if name not in BUILT_IN)):
         try:
-            plugin = _build_one(name, tables[name], search) if name in tables else _default(name)
+            plugin = (
+                _build_one(name, tables[name], search, read_secrets=read_secrets) if name in tables else _default(name)
+            )
         except _Wrong as wrong:
             complaints += wrong.complaints
         else:
             plugins += [_carried_over(plugin, known.get(name))] if plugin else []
     return plugins, [Complaint(("plugins", *one.path), one.message) for one in complaints]
+
+
+def classes(*names: str) -> tuple[dict[str, type], dict[str, str]]:
+    """The classes of these plugins, or of all that are installed or built in; and why the others have none, by name."""
+    search = cache(installed)
+    found: dict[str, type] = {}
+    broken: dict[str, str] = {}
+    for name in names or dict.fromkeys((*BUILT_IN, *search())):
+        try:
+            found[name], _ = _find(name, search, (), {})
+        except _Wrong as wrong:
+            broken[name] = "; ".join(one.message for one in wrong.complaints)
+    return found, broken
 
 
 def register(plugins: list[Plugin]) -> tuple[PluginManager, list[Complaint]]:
@@ -106,7 +123,7 @@ def _default(name: str) -> Plugin:
     return Plugin(name=name, instance=BUILT_IN[name](), built_in=True)
 
 
-def _build_one(name: str, given: object, search: Search) -> Plugin | None:
+def _build_one(name: str, given: object, search: Search, *, read_secrets: bool) -> Plugin | None:
     if not isinstance(given, Mapping):
         return Plugin(name=name, instance=_named(name, _finished(name, given)), built_in=name in BUILT_IN)
     table = dict(cast("Mapping[str, object]", given))
@@ -119,15 +136,20 @@ def _build_one(name: str, given: object, search: Search) -> Plugin | None:
     if not isinstance(used, str):
         raise _Wrong(Complaint((name, "use"), f"expected the name of an installed plugin, got {described(used)}"))
     place = (name, "use") if "use" in given else (name,)
-    cls, distribution = _find(used, search, place, table)
+    cls, offered_by = _find(used, search, place, table)
     try:
-        instance, complaints = structure(table, cls, beside=("enabled", "use"))
-    except Exception as error:
-        message = f"{distribution or cls.__qualname__} is broken: its settings cannot be read: {typed_words(error)}"
-        raise _Wrong(Complaint(place, message)) from error
+        instance, complaints = structure(table, cls, beside=("enabled", "use"), read_secrets=read_secrets)
+    except (Exception, SystemExit) as error:
+        broken = f"is broken: it cannot be made from its settings: {typed_words(error)}; reinstall or upgrade it"
+        raise _Wrong(Complaint(place, f"{offered_by or cls.__qualname__} {broken}")) from error
     if complaints:
-        raise _Wrong(*(Complaint((name, *one.path), one.message) for one in complaints))
-    return Plugin(name=name, instance=_named(name, instance), built_in=name in BUILT_IN, distribution=distribution)
+        raise _Wrong(*(Complaint((name, *one.path), _said(one, offered_by or cls.__qualname__)) for one in complaints))
+    return Plugin(name=name, instance=_named(name, instance), built_in=name in BUILT_IN, distribution=offered_by)
+
+
+def _said(complaint: Complaint, origin: str) -> str:
+    """What a plugin's class says of its settings; with its name, where it names none of them."""
+    return complaint.message if complaint.path else f"{origin} refuses these settings: {complaint.message}"
 
 
 def _named(name: str, instance: object) -> object:
@@ -157,10 +179,10 @@ def _find(used: str, search: Search, place: KeyPath, table: Mapping[str, object]
     if not offers:
         raise _Wrong(_not_found(used, search, place, table))
     if len(offers) > 1 or used in BUILT_IN:
-        all_of_them = [*(["pointsman itself"] if used in BUILT_IN else []), *map(_distribution, offers)]
+        all_of_them = [*(["pointsman itself"] if used in BUILT_IN else []), *map(distribution, offers)]
         message = f'{" and ".join(all_of_them)} offer the same plugin "{used}"; uninstall all but one'
         raise _Wrong(Complaint(place, message))
-    return _loaded(offers[0], place), _distribution(offers[0])
+    return _loaded(offers[0], place), distribution(offers[0])
 
 
 def _not_found(used: str, search: Search, place: KeyPath, table: Mapping[str, object]) -> Complaint:
@@ -175,7 +197,7 @@ def _not_found(used: str, search: Search, place: KeyPath, table: Mapping[str, ob
 
 def _loaded(entry: "EntryPoint", place: KeyPath) -> type[object]:
     """The class that an entry point names; its code runs here for the first time."""
-    fault = f"{_distribution(entry)} is broken: {entry.value}"
+    fault = f"{distribution(entry)} is broken: {entry.value}"
     try:
         cls = entry.load()
     except (Exception, SystemExit) as error:
@@ -186,7 +208,8 @@ def _loaded(entry: "EntryPoint", place: KeyPath) -> type[object]:
     return cls
 
 
-def _distribution(entry: "EntryPoint") -> str:
+def distribution(entry: "EntryPoint") -> str:
+    """The name and version of where an entry point came from."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unnamed distribution"
 
 

@@ -1,7 +1,9 @@
 """A TOML file: what it says, and where in it a complaint belongs."""
 
+import re
 import tomllib
-from collections.abc import Iterable
+from ast import literal_eval
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,22 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:
     except UnicodeDecodeError as error:
         at, message = _end_of(content[: error.start]), "is not UTF-8 text; save it in that encoding"
     except tomllib.TOMLDecodeError as error:
-        at, message = syntax_error_position(error) or _end_of(content), f"is not TOML: {str(error).split(' (at ')[0]}"
+        at, message = syntax_error_position(error) or _end_of(content), f"is not TOML: {_in_words(error)}"
     raise ConfigError([_problem(path, "", message, at)])
+
+
+_REMEDIES: Mapping[str, str] = {
+    "Illegal character '\\n'": "; a text has its second quote on the same line",
+    "Invalid value": "; a text stands in quotes",
+}
+
+
+def _in_words(error: tomllib.TOMLDecodeError) -> str:
+    """What `tomllib` says, without its place, and what to write where that can be known."""
+    said = str(error).split(" (at ")[0]
+    if twice := re.fullmatch(r"Cannot declare (\(.*\)) twice", said):
+        return f"[{dotted(literal_eval(twice[1]))}] stands here a second time; put its keys into the first"
+    return said + _REMEDIES.get(said, "")
 
 
 def placed(complaints: Iterable[Complaint], text: str, path: Path) -> list[Problem]:

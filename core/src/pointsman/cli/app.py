@@ -19,7 +19,15 @@ class _Reporting(click.Group):
 _COLOUR = False if os.environ.get("NO_COLOR") else None
 
 
-@click.group(cls=_Reporting, context_settings={"help_option_names": ["-h", "--help"], "color": _COLOUR})
+_COMPLETION = """\b
+Tab completion, for bash (zsh and fish likewise), in ~/.bashrc:
+  eval "$(_POINTSMAN_COMPLETE=bash_source pointsman)"
+"""
+
+
+@click.group(
+    cls=_Reporting, epilog=_COMPLETION, context_settings={"help_option_names": ["-h", "--help"], "color": _COLOUR}
+)
 @click.version_option(package_name="pointsman")
 def app() -> None:
     """Route LLM calls: which model answers, through which backend, and what happens when it fails."""
@@ -46,9 +54,7 @@ def demo(*, share: float, proxy: str, pace: float, as_json: bool) -> None:
     run(share=share, proxy=proxy, pace=pace, as_json=as_json)
 
 
-@app.command()
-@click.argument("prompt", nargs=-1)
-@click.option(
+_config = click.option(
     "--config",
     type=click.Path(dir_okay=False),
     default="pointsman.toml",
@@ -57,6 +63,12 @@ def demo(*, share: float, proxy: str, pace: float, as_json: bool) -> None:
     show_envvar=True,
     help="The configuration.",
 )
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+
+
+@app.command()
+@click.argument("prompt", nargs=-1)
+@_config
 @click.option("--task", help="The kind of work; else the configuration's default task.")
 @click.option("--unit", help="Who is asking, for the rollout.")
 @click.option("--model", help="A model from the configuration, forced.")
@@ -105,6 +117,105 @@ def ask(
         stream=stream,
         as_json=as_json,
     )
+
+
+@app.command()
+@_config
+@click.option("--ping", is_flag=True, help="Ask each backend whether it is there. Nothing that costs.")
+@_json
+def check(*, config: str, ping: bool, as_json: bool) -> None:
+    """See whether everything is in place: configuration, plugins, hooks, keys, backends.
+
+    Ends with 0 where all is well, 1 where a backend does not answer, 2 where the configuration or a key is at fault.
+    """
+    from .check import run  # noqa: PLC0415 - only this command needs it
+
+    run(config, ping=ping, as_json=as_json)
+
+
+@app.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@_config
+@_json
+def plugins(*, names: tuple[str, ...], config: str, as_json: bool) -> None:
+    """List what is installed, active or broken; of each NAME, its hooks and settings."""
+    from .plugins import run  # noqa: PLC0415 - only this command needs it
+
+    run(config, names, as_json=as_json)
+
+
+@app.command()
+@_config
+@_json
+def hooks(*, config: str, as_json: bool) -> None:
+    """Show in which order each hook is called, and where that order comes from."""
+    from .hooks import run  # noqa: PLC0415 - only this command needs it
+
+    run(config, as_json=as_json)
+
+
+@app.command()
+@click.argument("prompt", nargs=-1)
+@_config
+@click.option("--task", help="The kind of work; else the configuration's default task.")
+@click.option("--unit", help="Who is asking, for the rollout.")
+@click.option("--model", help="A model from the configuration, forced.")
+@click.option("--param", "parameters", multiple=True, metavar="NAME=JSON", help="A parameter, such as temperature=0.3.")
+@_json
+def explain(
+    *,
+    prompt: tuple[str, ...],
+    config: str,
+    task: str | None,
+    unit: str | None,
+    model: str | None,
+    parameters: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show what would be decided for a request, step by step, without calling anyone.
+
+    Needs no key. A prompt is only of interest where a plugin reads it.
+    """
+    from .explain import run  # noqa: PLC0415 - only this command needs it
+
+    run(
+        config,
+        " ".join(prompt) or "?",
+        task=task,
+        unit=unit,
+        model=model,
+        parameters=dict(_parameter(one) for one in parameters),
+        as_json=as_json,
+    )
+
+
+@app.group("config")
+def config_() -> None:
+    """Show the configuration as it takes effect, or its schema."""
+
+
+@config_.command()
+@_config
+@click.option("--origin", is_flag=True, help="Beside each value the line that it comes from.")
+@_json
+def show(*, config: str, origin: bool, as_json: bool) -> None:
+    """Print everything that takes effect, defaults included. No key is read."""
+    from .config.show import run  # noqa: PLC0415 - only this command needs it
+
+    run(config, origin=origin, as_json=as_json)
+
+
+@config_.command()
+def schema() -> None:
+    r"""Print a JSON Schema of configurations, for editors, of the plugins that are installed here.
+
+    \b
+    Even Better TOML and taplo find it through the configuration's first line:
+      #:schema ./pointsman.schema.json
+    """
+    from .config.schema import run  # noqa: PLC0415 - only this command needs it
+
+    run()
 
 
 def _typed() -> str:

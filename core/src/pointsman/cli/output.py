@@ -4,17 +4,24 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from enum import Enum
 from shutil import get_terminal_size
+from types import NoneType
 from typing import Any, NoReturn, TextIO, cast
 
 import click
 from attrs import fields, has
 
 from pointsman.decision import AttemptRecord, Decision
-from pointsman.errors import BadRequest, ConfigError, RouteError
+from pointsman.errors import BadRequest, ConfigError, Problem, RouteError
+from pointsman.settings import Secret
 from pointsman.targets import Target
+
+from .excerpt import excerpt
+from .toml import place_of
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 """Exit statuses: the work could not be done; the configuration or the call is wrong; Ctrl-C, as shells have it."""
@@ -26,8 +33,7 @@ def reported() -> Generator[None]:
     try:
         yield
     except ConfigError as error:
-        for problem in error.problems:
-            click.echo(problem, err=True)
+        click.echo(problems_report(error.problems), err=True)
         raise SystemExit(WRONG_USE) from None
     except RouteError as error:
         click.echo(shown(f"{type(error).__name__}: {error}", sys.stderr), err=True)
@@ -37,6 +43,12 @@ def reported() -> Generator[None]:
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         raise SystemExit(INTERRUPTED) from None
+
+
+def problems_report(problems: Sequence[Problem]) -> str:
+    """Every problem with its line and the place marked, and how many there are."""
+    blocks = ["\n".join(filter(None, (str(problem), excerpt(problem)))) for problem in problems]
+    return "\n\n".join([*blocks, *([f"{len(blocks)} problems"] if len(blocks) > 1 else [])])
 
 
 def wrong_use(message: str) -> NoReturn:
@@ -72,13 +84,17 @@ def plain(value: object) -> Any:
     """A record as JSON knows it: a target by its three names, an attrs class by its fields."""
     if isinstance(value, Target):
         return {"model": value.model, "backend": value.backend, "name": value.name}
+    if isinstance(value, Secret):
+        return dict(place_of(value))
+    if isinstance(value, Enum):
+        return plain(value.value)
     if has(type(value)):
         return {a.name: plain(getattr(value, a.name)) for a in fields(type(value))}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in cast("Mapping[object, object]", value).items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(inner) for inner in cast("Sequence[object]", value)]
-    return value
+    if isinstance(value, (Sequence, AbstractSet)) and not isinstance(value, str):
+        return [plain(inner) for inner in cast("Iterable[object]", value)]
+    return value if isinstance(value, (bool, int, float, str, NoneType)) else str(value)
 
 
 def attempt_words(attempt: AttemptRecord) -> str:

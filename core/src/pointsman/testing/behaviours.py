@@ -31,6 +31,8 @@ class Fails:
 
     failure: Failure | Kind = "server"
     after: float = field(default=0.1, validator=_seconds)
+    partial: Completion | None = field(default=None, kw_only=True)
+    """Of a stream: what had come that is no content, such as an id."""
 
 
 @frozen
@@ -115,7 +117,7 @@ def _as_recorded(record: AttemptRecord) -> Behaviour:
     if record.failure is None:  # cut off by its caller
         return Hangs() if first is None else Breaks(first, float("inf"), text=_said(record))
     if first is None:
-        return Fails(record.failure, record.duration)
+        return Fails(record.failure, record.duration, partial=_said(record) if record.usage else None)
     return Breaks(first, record.duration - first, record.failure, _said(record))
 
 

@@ -191,8 +191,8 @@ class Running:
                 first = after if first is None else min(first, after)
                 self._rest = _Rest(after - first, answered, answered.completion)
                 return first, Committed(first)
-            case Fails(failure=failure, after=after):
-                return after, Failed(_failure(failure), NOTHING_YET if streams else None)
+            case Fails(failure=failure, after=after, partial=partial):
+                return after, Failed(_failure(failure), partial)
             case Breaks(first_content=first, after=after, failure=failure, text=text):
                 if not streams:
                     return first + after, Failed(_failure(failure))
@@ -212,9 +212,6 @@ class _Rest:
     partial: Completion
     silent: bool = False
     """Whether nothing comes in between."""
-
-
-NOTHING_YET = Completion(text="", finish_reason="")
 
 
 def on_grid(time: float) -> float:

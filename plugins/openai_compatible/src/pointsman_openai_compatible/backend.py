@@ -2,7 +2,7 @@
 
 A backend for a server with a dialect of its own inherits `OpenAICompatible` and overrides what
 differs: `request_body`, `request_headers`, `own_words`, `relayed`, `diagnose`, `retry_after`,
-`with_headers`, `opening`.
+`with_headers`, `opening`, `ping_path`, `pong`.
 """
 
 import ssl
@@ -29,6 +29,7 @@ from .exchange import Reply
 from .request import chat_body, encode
 from .scrub import Scrubber
 from .transport import Opened, Place, aiohttp_transport, here, tls_context
+from .untrusted import as_list
 
 Transport = httpx.AsyncBaseTransport
 
@@ -91,6 +92,14 @@ class OpenAICompatible(BackendInvocation, Streaming):
             raise AttemptFailed(failure)  # outside of every `except`, as above
 
     @hookimpl
+    async def ping_backend(self) -> str:
+        """What the server says to a question that costs nothing and needs the key."""
+        outcome = await self._pinged()
+        if isinstance(outcome, Failure):
+            raise AttemptFailed(outcome)  # outside of every `except`, as above
+        return outcome
+
+    @hookimpl
     async def close_backend(self) -> None:
         """Close this loop's transport and its connections, once everybody who started it here has closed it."""
         opened = self._opened.get(here())
@@ -143,6 +152,15 @@ class OpenAICompatible(BackendInvocation, Streaming):
         """What only the response's headers say of a stream, before its first event."""
         return None
 
+    def ping_path(self) -> str:
+        """What to ask for, below `base_url`."""
+        return "/models"
+
+    def pong(self, body: Mapping[str, object]) -> str:
+        """What the answer to that says, in a few words."""
+        count = len(as_list(body.get("data")))
+        return f"lists {count} model{'s'[: count != 1]}"
+
     # The call.
 
     async def _attempt(self, target: Target, request: Request, ctx: AttemptContext) -> Completion | Failure:
@@ -150,16 +168,31 @@ class OpenAICompatible(BackendInvocation, Streaming):
         content = encode(sent)
         if isinstance(content, Failure):
             return content
-        response = await exchange.send(self._transport(), self._post(content, ctx))
-        if isinstance(response, Failure):
-            return response
-        try:
-            reply = await exchange.read(response, self.max_body)
-        finally:
-            await exchange.close(response)
+        reply = await self._reply(self._post(content, ctx))
         if isinstance(reply, Failure):
             return reply
         return self._outcome(reply, sent, partial(self._failure, request))
+
+    async def _pinged(self) -> str | Failure:
+        url = httpx.URL(self.base_url.rstrip("/") + self.ping_path())
+        reply = await self._reply(exchange.get(url, self.request_headers(), connect_timeout=self.connect_timeout))
+        if isinstance(reply, Failure):
+            return reply
+        if not httpx.codes.is_success(reply.status):
+            error = envelope.error_of_reply(reply.status, reply.headers, reply.body, {})
+            return self._failure(Request(messages=(), task=""), error)
+        body = answer.parse(reply)
+        return body if isinstance(body, Failure) else self.pong(body)
+
+    async def _reply(self, request: httpx.Request) -> Reply | Failure:
+        """What one HTTP request brings, read to its end."""
+        response = await exchange.send(self._transport(), request)
+        if isinstance(response, Failure):
+            return response
+        try:
+            return await exchange.read(response, self.max_body)
+        finally:
+            await exchange.close(response)
 
     async def _streamed(
         self, target: Target, request: Request, ctx: AttemptContext

@@ -41,6 +41,12 @@ def post(
     return httpx.Request("POST", url, headers=sized, stream=httpx.ByteStream(content), extensions=extensions)
 
 
+def get(url: httpx.URL, headers: dict[str, str], *, connect_timeout: float) -> httpx.Request:
+    """A request for what is there. Its time is limited by whoever waits for it."""
+    limits = {"connect": connect_timeout, "pool": connect_timeout}
+    return httpx.Request("GET", url, headers=headers, extensions={"timeout": limits})
+
+
 async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response | Failure:
     """The response, its body unread: close it with `close`. Or why there is none."""
     reused_connection.set(False)

@@ -1,5 +1,7 @@
 """The plugin for OpenRouter's API."""
 
+from collections.abc import Mapping
+
 import httpx
 from attrs import define, evolve, field
 
@@ -41,6 +43,14 @@ class OpenRouterDirect(OpenAICompatible):
         if seconds is None and found.kind == "rate_limit" and found.blames != "model":
             return dialect.until_limit_resets(error)
         return seconds
+
+    def ping_path(self) -> str:
+        """The key itself: the list of models is open to everybody."""
+        return "/key"
+
+    def pong(self, body: Mapping[str, object]) -> str:
+        """That the key is good, and what is left of its limit."""
+        return dialect.of_key(body)
 
     def with_headers(self, completion: Completion, headers: httpx.Headers) -> Completion:
         """The answer with its generation's id, where only a header has it."""

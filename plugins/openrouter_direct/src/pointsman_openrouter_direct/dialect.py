@@ -1,4 +1,4 @@
-"""What OpenRouter's errors mean.
+"""What OpenRouter's errors mean, and what it says of a key.
 
 Its message is often only "Provider returned error"; what happened stands in `metadata`: the
 provider, its own text as `raw`, errors of earlier providers, and whose limit was reached.
@@ -12,7 +12,7 @@ from attrs import evolve
 
 from pointsman_openai_compatible import Diagnosis, ServerError
 from pointsman_openai_compatible.retry_after import until_reset
-from pointsman_openai_compatible.untrusted import as_list, as_mapping, as_text
+from pointsman_openai_compatible.untrusted import as_amount, as_list, as_mapping, as_text
 
 _RELAYED = "Provider returned error"
 _RESET = "x-ratelimit-reset"
@@ -74,3 +74,9 @@ def _raw(metadata: Mapping[str, object]) -> str:
     """The provider's own answer: a text, JSON as a text, or an object."""
     raw = metadata.get("raw")
     return raw if isinstance(raw, str) else json.dumps(raw) if raw else ""
+
+
+def of_key(body: Mapping[str, object]) -> str:
+    """That a key is good, and what is left of its limit."""
+    left = as_amount(as_mapping(body.get("data")).get("limit_remaining"))
+    return "takes the key" + ("" if left is None else f", ${left:.2f} left of its limit")

@@ -1,0 +1,1 @@
+"""`pointsman config`: the configuration as it takes effect, and its schema."""

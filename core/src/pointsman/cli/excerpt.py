@@ -1,0 +1,68 @@
+"""The line of a file that a problem is about, with the place marked."""
+
+import re
+from pathlib import Path
+from unicodedata import combining, east_asian_width
+
+from pointsman.complaints import printable
+from pointsman.errors import Problem
+
+_OPEN = frozenset({"router", "models", "tasks", "paths", "rollout", "order"})
+"""The sections in which no key of anybody's is ever written, not even by mistake."""
+
+_HEADER = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_-]+)\s*[\].]")
+_TOKEN = re.compile(r"""[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*'|.""")
+
+
+def excerpt(problem: Problem) -> str:
+    """Three lines below a problem, or nothing where it has no place in a file.
+
+    What could be a key is not shown: outside the sections that hold none, no value is.
+    """
+    if problem.file is None or problem.line is None:
+        return ""
+    try:
+        lines = Path(problem.file).read_text(encoding="utf-8-sig", errors="replace").split("\n")
+        line = lines[problem.line - 1].rstrip("\r")
+    except (OSError, IndexError):
+        return ""
+    start = (problem.column or 1) - 1
+    marked = _TOKEN.match(line, start)
+    end = marked.end() if marked else start + 1
+    if not _HEADER.match(line) and _section(lines[: problem.line - 1]) not in _OPEN:
+        line, start, end = _hidden(line, start, end)
+    before, place, after = printable_parts(line, start, end)
+    number = str(problem.line)
+    gutter = " " * len(number)
+    mark = " " * _width(before) + "^" * max(_width(place), 1)
+    return f"{gutter} |\n{number} | {before}{place}{after}\n{gutter} | {mark}"
+
+
+def printable_parts(line: str, start: int, end: int) -> tuple[str, str, str]:
+    """What stands before, at and after the place, tabs as spaces."""
+    before, place, after = (
+        printable(part.replace("\t", "    ")) for part in (line[:start], line[start:end], line[end:])
+    )
+    return before, place, after.rstrip()
+
+
+def _section(above: list[str]) -> str:
+    """The section that the lines above have opened."""
+    return next((found[1] for line in reversed(above) if (found := _HEADER.match(line))), "")
+
+
+def _hidden(line: str, start: int, end: int) -> tuple[str, int, int]:
+    """The line up to its value. A mark in the value is set where it begins."""
+    name, equals, value = line.partition("=")
+    if not equals:
+        name, value = line[: len(line) - len(line.lstrip())], line.strip()
+    kept = name + equals + (" " if equals else "")
+    if not value.strip() or value.lstrip().startswith("#"):
+        return kept, min(start, len(kept)), min(end, len(kept))
+    if end <= len(name):
+        return kept + "...", start, end
+    return kept + "...", len(kept), len(kept) + 3
+
+
+def _width(text: str) -> int:
+    return sum(0 if combining(one) else 2 if east_asian_width(one) in "WF" else 1 for one in text)

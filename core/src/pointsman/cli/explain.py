@@ -1,0 +1,78 @@
+"""`pointsman explain`: what would be decided for a request, step by step. Nobody is called, no key is needed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pointsman.decision import Decision
+from pointsman.errors import RouteError
+from pointsman.loading import from_toml
+from pointsman.router import Router
+from pointsman.targets import Target
+
+from .columns import heading, line, table
+from .output import FAILED, path_words, print_json
+
+
+def run(
+    config: str,
+    prompt: str,
+    *,
+    task: str | None,
+    unit: str | None,
+    model: str | None,
+    parameters: Mapping[str, Any],
+    as_json: bool,
+) -> None:
+    """Prints the decision: the candidates after every step, and why."""
+    snapshot = from_toml(Path(config), read_secrets=False)
+    with Router(snapshot) as router:
+        try:
+            decision = router.explain(prompt, task=task, unit=unit, model=model, **parameters)
+        except RouteError as error:
+            if error.decision is None or not error.decision.steps:
+                raise
+            _show(error.decision, len(snapshot.catalog.targets), error, as_json=as_json)
+            raise SystemExit(FAILED) from None
+    _show(decision, len(snapshot.catalog.targets), None, as_json=as_json)
+
+
+def _show(decision: Decision, configured: int, error: RouteError | None, *, as_json: bool) -> None:
+    if as_json:
+        ended = None if error is None else {"error": type(error).__name__, "message": str(error)}
+        print_json({"decision": decision, "failed": ended})
+        return
+    asked = [decision.task]
+    asked += [f"model {decision.model}"] if decision.model is not None else []
+    asked += [f"unit {decision.unit}"] if decision.unit is not None else []
+    heading(f"{', '.join(asked)}: {path_words(decision)}")
+    click.echo(f"{_targets(configured)} configured")
+    left = configured
+    for number, step in enumerate(decision.steps, start=1):
+        click.echo()
+        came = f"leaves {len(step.targets)} of {left}" if len(step.targets) != left else f"leaves all {left}"
+        line(f"{number}. {step.plugin} {came}: {step.why}", hanging=3)
+        table([_row(target, place) for place, target in enumerate(step.targets, start=1)], indent=3)
+        left = len(step.targets)
+    click.echo()
+    if error is not None:
+        line(f"{type(error).__name__}: {error}")
+        return
+    rest = len(decision.candidates) - 1
+    then = f"; {rest} more to fall back to" if rest else "; there is nothing to fall back to"
+    line(f"First to be tried: {decision.candidates[0].model} via {decision.candidates[0].backend}{then}.")
+    line(
+        "Nobody was called, and no gate was asked: which targets are shut is known to the running program, "
+        "in router.health().",
+        dim=True,
+    )
+
+
+def _row(target: Target, place: int) -> tuple[str, ...]:
+    return (f"{place:2}", f"{target.model} via {target.backend}", target.name)
+
+
+def _targets(count: int) -> str:
+    return f"{count} target{'s'[: count != 1]}"

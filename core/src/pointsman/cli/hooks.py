@@ -1,0 +1,97 @@
+"""`pointsman hooks`: who is called, in which order, and where that order comes from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pointsman.hooks import CALLING, ORDERED, Hooks, Rank, Step
+from pointsman.loading import from_toml
+from pointsman.policy import BUILT_IN
+from pointsman.toml_file import read
+from pointsman.toml_positions import Position, locate
+
+from .columns import heading, line, table
+from .output import print_json
+
+_ORDERED_WORDS: Mapping[str, str] = {
+    "select_model": "A pipeline: each step sees what the last one left, and the last has the last word.",
+    "decide_fallback": "Asked in order: the first answer wins.",
+    "admit": "Asked in order: everyone must agree, and the first refusal ends it.",
+}
+_UNORDERED_WORDS: Mapping[str, str] = {
+    "addressed": "Only the plugin that is meant is called: a target's backend, a permit's gate.",
+    "told": "Everyone is called, each isolated from the others. The order means nothing.",
+}
+
+
+def run(config: str, *, as_json: bool) -> None:
+    """Prints every hook with its implementations."""
+    path = Path(config)
+    hooks = from_toml(path, read_secrets=False).hooks
+    places = locate(read(path)[0])
+    called = {hook: _steps(hook, hooks) for hook in CALLING}
+    if as_json:
+        print_json(
+            {
+                hook: {
+                    "called": CALLING[hook],
+                    "steps": [
+                        {
+                            "plugin": step.plugin,
+                            "placed_by": step.placed_by,
+                            "origin": _origin(hook, step, path, places),
+                        }
+                        for step in steps
+                    ],
+                }
+                for hook, steps in called.items()
+            }
+        )
+        return
+    for hook in ORDERED:
+        heading(hook)
+        line(_ORDERED_WORDS[hook], indent=2, dim=True)
+        steps = enumerate(called[hook], start=1)
+        table([(f"{place}.", step.plugin, _origin(hook, step, path, places)) for place, step in steps], indent=2)
+        click.echo()
+    for calling, words in _UNORDERED_WORDS.items():
+        heading(calling)
+        line(words, indent=2, dim=True)
+        of_calling = [(hook, steps) for hook, steps in called.items() if CALLING[hook] == calling]
+        table([(hook, ", ".join(step.plugin for step in steps) or "-") for hook, steps in of_calling], indent=2)
+        click.echo(nl=calling == "addressed")
+
+
+def _steps(hook: str, hooks: Hooks) -> list[Step[Any]]:
+    """The implementations of a hook, in the order in which they are called."""
+    if hook in ("select_model", "decide_fallback", "admit", "report_gate"):
+        return list(getattr(hooks, hook))
+    if hook == "settle":
+        return [Step(plugin, call) for plugin, call in hooks.settle.items()]
+    if hook.endswith("_sink") or hook == "emit_metric":
+        of_sinks = (
+            (sink.name, getattr(sink, hook.removesuffix("_sink").removesuffix("_metric"))) for sink in hooks.sinks
+        )
+        return [Step(name, call) for name, call in of_sinks if call is not None]
+    of_backends = ((name, getattr(one, hook.removesuffix("_backend"))) for name, one in hooks.backends.items())
+    return [Step(name, call) for name, call in of_backends if call is not None]
+
+
+def _origin(hook: str, step: Step[Any], path: Path, places: Mapping[tuple[str | int, ...], Position]) -> str:
+    """Where a step's place comes from."""
+    rank: Rank = step.placed_by
+    named = places.get(("plugins", step.plugin))
+    if rank == "order":
+        listed = places.get(("order", hook))
+        return f"[order] {hook}" + (f", {path}:{listed.line}" if listed else "")
+    if rank != "default":
+        return f"its own mark, @hookimpl({rank}=True)"
+    if named is None:
+        return "built in"
+    where = f"{path}:{named.line}"
+    if step.plugin in BUILT_IN:
+        return f"built in, set at {where}"
+    beside = {"pipeline": "after the built-in ones, ", "asked": "before the built-in ones, "}.get(CALLING[hook], "")
+    return f"{beside}{where}"
