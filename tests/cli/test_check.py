@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from attrs import define
@@ -71,7 +72,7 @@ def test_everything_that_was_looked_at_is_told(two: Desk) -> None:
         "backend        -   not asked; --ping asks each one, at no cost",
         "",
         "All is well.",
-        "What the breaker has shut is known to the running program: router.health() tells it.",
+        "What the breaker has shut, router.health() says in the running program.",
     ]
 
 
@@ -86,7 +87,7 @@ def test_each_missing_key_is_told_with_its_place_and_the_remedy(two: Desk, monke
     ran = two.run("check", "--ping", status=2)
     assert (
         "key            FAILED  plugins.litellm_backend.api_key: environment variable LITELLM_MASTER_KEY is not set, "
-        "or empty\n                       set it before the program starts (pointsman.toml:4)\n"
+        "or empty\n                       fix: set it before the program starts (pointsman.toml:4)\n"
     ) in ran.stdout
     assert "2 failed" in ran.stdout
     assert findings(two, "backend", "--ping", status=2) == [("unknown", "not asked, for a key is missing")]
@@ -173,10 +174,10 @@ class Talker(BackendInvocation):
 
     @hookimpl
     async def complete(self, target, request, ctx):
-        return Completion(text="")
+        return Completion(text="", finish_reason="stop")
 
     @hookimpl
-    async def ping_backend(self):
+    async def ping_backend(self) -> Any:
         match self.says:
             case "fail":
                 raise AttemptFailed(Failure.of("payment", "nothing left"))

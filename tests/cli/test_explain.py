@@ -1,5 +1,7 @@
 """`pointsman explain`: every step of a decision, without a key and without calling anyone."""
 
+from typing import cast
+
 from attrs import define
 
 from pointsman import ModelSelection, Selection, hookimpl
@@ -10,7 +12,8 @@ from tests.cli.conftest import Desk
 class Tenants(ModelSelection):
     @hookimpl
     def select_model(self, request, candidates, ctx):
-        kept = [one for one in candidates if one.model in request.parameters.get("only", ())]
+        only = cast("list[str]", request.parameters.get("only", ()))
+        kept = [one for one in candidates if one.model in only]
         return Selection(kept, why="what the tenant bought") if "only" in request.parameters else None
 
 

@@ -29,8 +29,8 @@ def test_the_list_says_where_each_comes_from_and_what_it_does(desk: Desk) -> Non
     said = [line.split() for line in desk.run("plugins").stdout.splitlines()]
     assert ["echo", "acme-plugins", "2.1", "complete"] in said
     assert ["second", "acme-plugins", "2.1,", "as", "echo", "complete"] in said
-    assert ["retries", "pointsman", "itself", "decide_fallback,", "admit,", "settle"] in said
-    assert ["quiet", "acme-plugins", "2.1", "activate", "it", "with", "a", "table", "[plugins.quiet]"] in said
+    assert ["retries", "pointsman", "itself", "decide_fallback,", "admit"] in said
+    assert ["quiet", "acme-plugins", "2.1"] in said
 
 
 def test_a_broken_one_says_why(desk: Desk) -> None:

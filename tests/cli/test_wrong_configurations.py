@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -55,7 +56,7 @@ def test_each_report_names_the_file_the_line_and_marks_the_place(file: Path) -> 
     assert len(re.findall(r"^ +\| +\^+$|^ +\| \^+$", report, re.MULTILINE)) == len(problems(file))
 
 
-def problems(file: Path) -> list[dict[str, str]]:
+def problems(file: Path) -> list[dict[str, Any]]:
     return [one for one in json.loads(report_of(file, "--json"))["findings"] if one["result"] == "failed"]
 
 

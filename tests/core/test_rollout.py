@@ -2,6 +2,7 @@
 
 import json
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -231,7 +232,7 @@ def test_candidates_are_the_paths_backends_times_the_models_backend_by_backend()
 
 
 def test_tasks_after_the_rollout_keep_the_order_of_its_backends_and_order_the_models_of_each():
-    made = config(proxied=100) | {"order": {"select_model": ["rollout", "tasks"]}}
+    made: dict[str, Any] = config(proxied=100) | {"order": {"select_model": ["rollout", "tasks"]}}
     made["paths"]["proxied"] = ("direct", "proxy")
     made["tasks"]["chat"]["models"] = ("large", "small")
     run = drive(made, request=chat(unit=1))

@@ -14,10 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 from attrs import define, field
 
 from pointsman.testing import ScriptedServer
 from tests.support.command import environment
+
+if sys.platform == "win32":
+    pytest.skip("hosts are signalled, and some of them fork", allow_module_level=True)
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hosts"
 

@@ -18,8 +18,6 @@ from pointsman.testing import (
 from tests.examples.hosts import Host, example
 from tests.examples.web import Visitors
 
-pytest.importorskip("gunicorn", reason="gunicorn needs fork")
-
 PIECES = ["På ", "fredag ", "kl. 9."]
 TEXT = "".join(PIECES)
 GUNICORN = ("-m", "gunicorn", "--bind", "127.0.0.1:0", "--worker-class", "gthread", "--threads", "16", "django_app")

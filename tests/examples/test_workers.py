@@ -1,7 +1,6 @@
 """A pool of forked workers as a host: one router made before the fork, which each worker closes."""
 
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +8,6 @@ import pytest
 
 from pointsman.testing import ScriptedServer, openrouter_answer
 from tests.examples.hosts import Host, example
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
 
 
 @pytest.fixture

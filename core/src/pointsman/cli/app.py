@@ -124,7 +124,10 @@ def ask(
 @click.option("--ping", is_flag=True, help="Ask each backend whether it is there. Nothing that costs.")
 @_json
 def check(*, config: str, ping: bool, as_json: bool) -> None:
-    """See whether everything is in place: configuration, plugins, hooks, keys, backends.
+    """See whether everything is in place.
+
+    Looks at the configuration, plugins, hooks, keys and, with --ping, the backends. What is not right is told with
+    what to do about it.
 
     Ends with 0 where all is well, 1 where a backend does not answer, 2 where the configuration or a key is at fault.
     """
@@ -138,7 +141,10 @@ def check(*, config: str, ping: bool, as_json: bool) -> None:
 @_config
 @_json
 def plugins(*, names: tuple[str, ...], config: str, as_json: bool) -> None:
-    """List what is installed, active or broken; of each NAME, its hooks and settings."""
+    """List what is installed, active or broken.
+
+    With a NAME, tells what that plugin does, its hooks and its settings.
+    """
     from .plugins import run  # noqa: PLC0415 - only this command needs it
 
     run(config, names, as_json=as_json)
@@ -148,7 +154,7 @@ def plugins(*, names: tuple[str, ...], config: str, as_json: bool) -> None:
 @_config
 @_json
 def hooks(*, config: str, as_json: bool) -> None:
-    """Show in which order each hook is called, and where that order comes from."""
+    """Show the order of calls, and where it comes from."""
     from .hooks import run  # noqa: PLC0415 - only this command needs it
 
     run(config, as_json=as_json)
@@ -172,9 +178,10 @@ def explain(
     parameters: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Show what would be decided for a request, step by step, without calling anyone.
+    """Show what would be decided, without calling anyone.
 
-    Needs no key. A prompt is only of interest where a plugin reads it.
+    Tells which candidates each step leaves and why, and the rollout's bucket and path. Needs no key. The prompt
+    matters only where a plugin reads it.
     """
     from .explain import run  # noqa: PLC0415 - only this command needs it
 
@@ -191,7 +198,7 @@ def explain(
 
 @app.group("config")
 def config_() -> None:
-    """Show the configuration as it takes effect, or its schema."""
+    """Show the configuration in effect, or its schema."""
 
 
 @config_.command()
@@ -207,12 +214,12 @@ def show(*, config: str, origin: bool, as_json: bool) -> None:
 
 @config_.command()
 def schema() -> None:
-    r"""Print a JSON Schema of configurations, for editors, of the plugins that are installed here.
+    """Print a JSON Schema for editors, with the plugins that are installed here.
 
     \b
     Even Better TOML and taplo find it through the configuration's first line:
       #:schema ./pointsman.schema.json
-    """
+    """  # noqa: D301 - the backslash keeps the lines as they are
     from .config.schema import run  # noqa: PLC0415 - only this command needs it
 
     run()

@@ -150,9 +150,9 @@ def _show(findings: list[Finding]) -> None:
         last = one.about
         if one.remedy:
             where = f" ({one.problem.file}:{one.problem.line})" if one.problem and one.problem.line else ""
-            rows.append(("", "", one.remedy + where))
+            rows.append(("", "", f"fix: {one.remedy}{where}"))
     table(rows)
     failed = sum(one.result == "failed" for one in findings)
     click.echo()
     click.secho(f"{failed} failed" if failed else "All is well.", fg="red" if failed else "green")
-    line("What the breaker has shut is known to the running program: router.health() tells it.", dim=True)
+    line("What the breaker has shut, router.health() says in the running program.", dim=True)

@@ -47,6 +47,12 @@ def table(rows: Sequence[Sequence[str]], *, indent: int = 0) -> None:
         click.echo(f"\n{' ' * left}".join([start + wrapped[0], *wrapped[1:]]).rstrip())
 
 
+def fits(rows: Sequence[Sequence[str]], *, indent: int = 0) -> bool:
+    """Whether the terminal is wide enough for rows that are not to be wrapped."""
+    widths = [max(_length(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return indent + sum(widths) + 2 * len(widths) - 2 <= width()
+
+
 def _length(cell: str) -> int:
     """Columns that a cell takes, styled or not."""
     return len(click.unstyle(cell))

@@ -12,7 +12,7 @@ from pointsman.loading import from_toml
 from pointsman.router import Router
 from pointsman.targets import Target
 
-from .columns import heading, line, table
+from .columns import fits, heading, line, table
 from .output import FAILED, path_words, print_json
 
 
@@ -54,7 +54,8 @@ def _show(decision: Decision, configured: int, error: RouteError | None, *, as_j
         click.echo()
         came = f"leaves {len(step.targets)} of {left}" if len(step.targets) != left else f"leaves all {left}"
         line(f"{number}. {step.plugin} {came}: {step.why}", hanging=3)
-        table([_row(target, place) for place, target in enumerate(step.targets, start=1)], indent=3)
+        rows = [_row(target, place) for place, target in enumerate(step.targets, start=1)]
+        table(rows if fits(rows, indent=3) else [row[:-1] for row in rows], indent=3)
         left = len(step.targets)
     click.echo()
     if error is not None:

@@ -11,6 +11,7 @@ from pointsman.complaints import Complaint, suggest
 from pointsman.errors import ConfigError
 from pointsman.hooks import CALLING
 from pointsman.hookspecs import PROJECT
+from pointsman.implementations import PRINCIPAL
 from pointsman.plugins import build, classes, distribution, installed, register
 from pointsman.policy import BUILT_IN
 from pointsman.toml_file import read
@@ -154,7 +155,7 @@ def _list(rows: Sequence[Row]) -> None:
         of_state = [row for row in rows if row.state == state]
         if not of_state:
             continue
-        heading(state)
+        heading("available: a table [plugins.NAME] makes one active" if state == "available" else state)
         table([(row.name, _origin(row), _remark(row)) for row in of_state], indent=2)
         click.echo()
     line("pointsman plugins NAME shows what one does and what it can be told.", dim=True)
@@ -167,9 +168,8 @@ def _origin(row: Row) -> str:
 def _remark(row: Row) -> str:
     if row.state == "broken":
         return row.why
-    if row.state == "available":
-        return f"activate it with a table [plugins.{row.name}]"
-    return ", ".join(row.hooks) if row.state == "active" else f"enabled = false in [plugins.{row.name}]"
+    # What goes with another hook tells nothing more about what a plugin does.
+    return ", ".join(hook for hook in row.hooks if hook not in PRINCIPAL)
 
 
 def _show(row: Row) -> None:

@@ -68,9 +68,10 @@ def run(config: str, *, origin: bool, as_json: bool) -> None:
         click.echo("\n" if number else "", nl=False)
         click.secho(f"[{'.'.join(map(key, header))}]", bold=True)
         lines = [_line(entry) for entry in entries]
-        width = min(max(map(len, lines), default=0), WIDEST)
+        width = max((len(line) for line in lines if len(line) <= WIDEST), default=0)
         for entry, line in zip(entries, lines, strict=True):
-            click.echo(f"{line:{width}}  " + click.style(f"# {entry.origin}", dim=True) if origin else line)
+            with_origin = origin and (entry.value is not None or entry.origin != DEFAULT)
+            click.echo(f"{line:{width}}  " + click.style(f"# {entry.origin}", dim=True) if with_origin else line)
 
 
 WIDEST = 60
