@@ -133,7 +133,8 @@ def test_the_demo_shows_the_lines_that_the_readme_shows() -> None:
 
 def test_every_option_that_the_readme_names_exists() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
-    offered = pointsman("demo", "--help").out + pointsman("ask", "--help").out
+    commands = ("demo", "ask", "check", "explain", "config show")
+    offered = "".join(pointsman(*command.split(), "--help").out for command in commands) + pointsman("--help").out
     named = set(re.findall(r"--[a-z][a-z-]+", text))
     assert {"--proxy", "--share", "--json", "--no-stream", "--task"} <= named
     assert [option for option in named if option not in offered] == []

@@ -21,7 +21,7 @@ EXPLAINED = """\
 chat, unit 2: path both, bucket 17.590 %
 3 targets configured
 
-1. tasks leaves all 3: the better one
+1. tasks reorders all 3: the better one
     1  large via echo    wire/large
     2  small via echo    wire/small
     3  small via second  small

@@ -13,6 +13,7 @@ from pointsman.hookspecs import Gate, hookimpl
 from pointsman.testing import Answers, Breaks, Fails, Hangs, Result, Simulation
 from pointsman.testing.behaviours import Behaviour, Script
 from pointsman.testing.virtual_time import SimulatedCall
+from tests.core.simulated import routes
 
 BACKENDS = ("proxy", "direct", "local")
 MODELS = ("small", "large", "huge", "tiny")
@@ -151,7 +152,7 @@ plays = st.builds(Plays, st.lists(st.tuples(st.integers(1, 8), behaviours), min_
 # Crowds
 
 asks: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
-    {"at": some(0, 0, 0.005, 0.01, 0.5, 3, 10, 65, 200)},
+    {"at": some(0, 0, 0.005, 0.01, 0.5, 3, 10, 58, 65, 200)},
     optional={
         "unit": st.integers(0, 9),
         "stream": st.booleans(),
@@ -208,6 +209,16 @@ def scenarios(least: int = 1) -> st.SearchStrategy[Scenario]:
     """With so many requests, or more."""
     crowds = st.lists(asks, min_size=least, max_size=25)
     return st.builds(Scenario, configurations(), crowds, plays, st.integers(0, 99))
+
+
+def on_one_target(plugins: Mapping[str, Any], *acts: Behaviour) -> st.SearchStrategy[Scenario]:
+    """A crowd that has only one target, with these rules, and what becomes of its attempts."""
+    config = routes(["proxy"], ["small"], router={}, plugins=plugins)
+    soon = st.fixed_dictionaries(
+        {"at": some(0.0, 0.05, 0.2, 0.4, 0.6, 1.0, 1.5)}, optional={"deadline": some(0.33, 0.7, 9)}
+    )
+    in_turn = st.builds(Plays, st.lists(st.tuples(st.just(1), st.sampled_from(acts)), min_size=3))
+    return st.builds(Scenario, st.just(config), st.lists(soon, min_size=8), in_turn, st.just(0))
 
 
 @define(eq=False)

@@ -1,5 +1,7 @@
 """The circuit alone: when it opens, who may look whether it works again, and what is too late to count."""
 
+from random import Random
+
 import pytest
 from attrs import evolve
 from hypothesis import given, settings
@@ -127,6 +129,45 @@ def test_up_to_half_of_a_pause_is_chance(draw, seconds):
     assert opened(draw=draw).retry_after(100.0) == pytest.approx(seconds, abs=1e-5)
 
 
+def test_it_stays_open_at_once_for_longer_than_failing_probes_ever_keep_it():
+    circuit = Circuit(evolve(LIMITS, open_at_most=10.0))
+    change = circuit.tripped(0, 100.0, None, LONGEST, "no key")
+    assert change is not None
+    assert change.open_for == 60.0
+
+
+@pytest.mark.parametrize("window", [15.0, 30.0, 60.0])
+def test_the_share_is_of_exactly_what_is_in_the_window(window):
+    """Against the rule written out, at a pace at which twenty and half of them are only just reached, or not."""
+    opened_late = 0
+    for seed in range(20):
+        chance = Random(seed)
+        circuit, now, seen = Circuit(evolve(LIMITS, in_a_row=1000, window=window)), 0.0, []
+        for _ in range(300):
+            now += chance.expovariate(22 / window)
+            failed = chance.random() < 0.4
+            place = int(now / (window / 30))
+            seen.append((place, failed))
+            if not failed:
+                circuit.succeeded(0, now)
+                continue
+            recent = [one for part, one in seen if part > place - 30]
+            change = circuit.failed(0, now, LONGEST, "down")
+            opens = len(recent) >= 20 and sum(recent) * 2 >= len(recent)
+            assert (change is not None) == opens
+            if opens:
+                opened_late += len(seen) > 40
+                break
+    assert opened_late > 5
+
+
+def test_a_busy_circuit_remembers_parts_of_the_window_and_not_every_attempt():
+    circuit = Circuit(LIMITS)
+    for number in range(3000):
+        circuit.succeeded(0, 100.0 + number / 50)
+    assert len(circuit._recent._parts) == 30
+
+
 # Half open
 
 
@@ -151,6 +192,30 @@ def test_a_probe_that_succeeds_closes_it_and_what_was_is_forgotten():
     assert circuit.state == "closed"
 
 
+def test_once_it_is_closed_everyone_may_go_at_once():
+    circuit = opened()
+    circuit.admit(105.0)
+    circuit.succeeded(circuit.generation, 106.0)
+    assert circuit.admits(106.0)
+    assert circuit.retry_after(106.0) is None
+
+
+@pytest.mark.parametrize("later", [0.0, 40.0])
+def test_what_failed_before_it_was_closed_is_no_part_of_a_share(later):
+    circuit = opened()
+    circuit.admit(105.0)
+    circuit.succeeded(circuit.generation, 106.0)
+    generation, now = circuit.generation, 106.0 + later
+    for _ in range(9):
+        assert circuit.failed(generation, now, LONGEST, "down") is None
+        circuit.succeeded(generation, now)
+    assert circuit.failed(generation, now, LONGEST, "down") is None
+    circuit.succeeded(generation, now)
+    change = circuit.failed(generation, now, LONGEST, "down")
+    assert change is not None
+    assert change.why == "11 of 21 failed within 30 s: down"
+
+
 def test_a_probe_that_fails_opens_it_for_twice_as_long_up_to_the_cap():
     circuit, now, pauses = opened(), 105.0, []
     for _ in range(8):
@@ -160,6 +225,16 @@ def test_a_probe_that_fails_opens_it_for_twice_as_long_up_to_the_cap():
         pauses.append(change.open_for)
         now += change.open_for or 0.0
     assert pauses == [10.0, 20.0, 40.0, 80.0, 120.0, 120.0, 120.0, 120.0]
+
+
+def test_thousands_of_failed_probes_are_no_trouble():
+    circuit, now = opened(), 105.0
+    for _ in range(1100):
+        circuit.admit(now)
+        change = circuit.failed(circuit.generation, now, LONGEST, "still down")
+        assert change is not None
+        now += change.open_for or 0.0
+    assert circuit.retry_after(now - 1.0) == 1.0
 
 
 def test_after_it_was_closed_pauses_begin_anew():
@@ -183,6 +258,13 @@ def test_a_probe_that_says_nothing_lets_the_next_one_look():
     assert circuit.admits(105.0)
     circuit.admit(105.0)
     assert not circuit.admits(106.0)
+
+
+def test_the_clock_may_begin_at_zero():
+    circuit = opened(now=0.0, limits=evolve(LIMITS, open_for=0.1))
+    circuit.admit(0.1)
+    circuit.released(circuit.generation)
+    assert circuit.admits(0.1)
 
 
 def test_a_probe_that_is_never_heard_of_keeps_nobody_out_for_ever():

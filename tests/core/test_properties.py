@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from pointsman.events import AttemptFinished, AttemptStarted, RequestFinished
 from pointsman.targets import Target
-from pointsman.testing import Fails, Hangs, Simulation
-from tests.core.scenarios import Asked, scenarios
-from tests.core.simulated import requests
-from tests.core.support import stories
+from pointsman.testing import Answers, Fails, Hangs, Simulation
+from tests.core.scenarios import Asked, on_one_target, scenarios
+from tests.core.simulated import FAST, requests
+from tests.core.support import OFF, stories
 from tests.faults.table import proves
 
 HAIR = 1e-6
@@ -57,18 +57,24 @@ def test_the_attempts_that_backends_see_are_those_recorded_and_within_the_budget
         assert len(seen[call.number]) <= budget
 
 
+queueing = on_one_target({"limits": {"concurrency": {"proxy": 1}}}, Answers(after=0.5), FAST, Hangs())
+
+
 @proves(3)
 @settings(max_examples=60, deadline=None)
-@given(scenarios())
+@given(scenarios() | queueing)
 def test_the_answer_or_the_error_comes_by_the_deadline(scenario):
     """Property 3: the answer or error comes by the deadline; the 50 ms are for the machine, and here is none."""
     for call in scenario.run().calls:
         assert call.duration <= scenario.deadline(call.number) + HAIR
 
 
+failing = on_one_target({"breaker": OFF, "retries": {"budget": 1, "pause": 0.01}}, FAST, FAST, Answers(after=0.0))
+
+
 @proves(4)
 @settings(max_examples=60, deadline=None)
-@given(scenarios(least=6))
+@given(scenarios(least=6) | failing)
 def test_retries_stay_within_a_budget_that_answers_alone_refill(scenario):
     """Property 4: retries <= 10 + 0.1 x successes, per target and process; and so for other budgets."""
     result = scenario.run()

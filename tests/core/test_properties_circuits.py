@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from pointsman.events import AttemptFinished, AttemptStarted, CircuitChanged
 from pointsman.policy.breaker import BLAMED
 from pointsman.targets import Target
-from pointsman.testing import Answers
-from tests.core.scenarios import scenarios
+from pointsman.testing import Answers, Fails
+from tests.core.scenarios import on_one_target, scenarios
+from tests.core.support import OFF
 from tests.faults.table import proves
 
 HAIR = 1e-6
@@ -18,6 +19,15 @@ MINUTE = 60.0
 """What a limit counts in, and the longest time that a server asks for here."""
 
 
+flapping = on_one_target(
+    {"breaker": {"failures_in_a_row": 1, "open_for": 0.1, "open_at_most": 0.5}, "retries": OFF},
+    *(Answers(after=0.5), Answers(after=1.0), Fails(after=0.01), Fails(after=0.7)),
+)
+"""A circuit opens at the first failure and soon looks again; meanwhile attempts end that began before."""
+
+crowds = scenarios(least=6) | flapping
+
+
 def circuits(target: Target) -> list[tuple[str, str]]:
     """Scope and name of the circuits that guard a target."""
     return [("target", str(target)), ("backend", target.backend), ("quota", target.allowance)]
@@ -25,7 +35,7 @@ def circuits(target: Target) -> list[tuple[str, str]]:
 
 @proves(5)
 @settings(max_examples=100, deadline=None)
-@given(scenarios(least=6))
+@given(crowds)
 def test_a_half_open_circuit_has_one_live_probe_and_nothing_late_or_neutral_moves_it(scenario):
     """Property 5: at most one live probe, unless its lease ended; late and neutral results move nothing."""
     lease = scenario.rule("breaker", "probe_lease", 60.0)
@@ -73,7 +83,7 @@ def may_move(event: AttemptFinished, key: tuple[str, str], after: str) -> bool:
 
 @proves(5)
 @settings(max_examples=100, deadline=None)
-@given(scenarios(least=6))
+@given(crowds)
 def test_no_circuit_wedges(scenario):
     """Property 5: when all is well again and the longest pause is over, the first who asks is answered."""
     play, well = scenario.plays.new(), Answers(after=0.0)

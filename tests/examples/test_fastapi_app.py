@@ -54,11 +54,9 @@ def test_it_answers_many_at_once_in_both_forms_and_stops_when_told(app: App, ser
     assert [one.result().json() for one in whole] == [{"text": TEXT, "model": "glm-air-free"}] * 8
     assert [one.result().text for one in streamed] == [TEXT] * 8
     assert len({request.connection for request in server.requests}) > 4, "they were asked one after the other"
-    first, *_, last = app.visitors.times_of_a_stream()
-    assert last - first > 0.05, "the pieces arrived all at once"
     app.host.signalled(signal.SIGTERM)
     app.host.told.assert_whole()
-    assert app.host.told.outcomes() == {"answered": 17}
+    assert app.host.told.outcomes() == {"answered": 16}
 
 
 # After a Ctrl-C uvicorn calls it a day well done; a SIGTERM it passes on.
@@ -89,7 +87,7 @@ def test_a_model_that_never_answers_does_not_keep_it(app: App, server: ScriptedS
     assert app.host.told.outcomes() == {"cancelled": 1}
 
 
-def test_a_reader_who_leaves_hangs_up_on_the_model_too(app: App, server: ScriptedServer) -> None:
+def test_a_reader_who_leaves_after_the_first_piece_hangs_up_on_the_model(app: App, server: ScriptedServer) -> None:
     server.play(lambda request: openrouter_stream(str(request.model), PIECES, cut_after=2, then=Hang()))
     app.visitors.leave_a_stream()
     assert server.wait_for(lambda: len(server.abandoned) == 1)

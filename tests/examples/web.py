@@ -1,6 +1,5 @@
 """Many users of a web application at once."""
 
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -24,13 +23,8 @@ class Visitors:
     def ask_at_once(self, where: str, count: int, pool: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
         return [pool.submit(self.ask, where) for _ in range(count)]
 
-    def times_of_a_stream(self) -> list[float]:
-        """When each piece of a streamed answer arrived."""
-        with self._client() as client, client.stream("POST", "/stream", **self._question("Hvornår?")) as response:
-            return [time.monotonic() for _ in response.iter_raw()]
-
     def leave_a_stream(self) -> None:
-        """Reads the beginning of a streamed answer, and hangs up."""
+        """Reads the first piece of a streamed answer, and hangs up."""
         with self._client() as client, client.stream("POST", "/stream", **self._question("Hvornår?")) as response:
             next(response.iter_raw())
 

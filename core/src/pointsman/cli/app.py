@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from .completion import names_of
 from .output import reported, wrong_use
 
 
@@ -63,15 +64,23 @@ _config = click.option(
     show_envvar=True,
     help="The configuration.",
 )
+_task = click.option(
+    "--task", help="The kind of work; else the configuration's default task.", shell_complete=names_of("tasks")
+)
+_unit = click.option("--unit", help="Who is asking, for the rollout.")
+_model = click.option("--model", help="A model from the configuration, forced.", shell_complete=names_of("models"))
+_parameters = click.option(
+    "--param", "parameters", multiple=True, metavar="NAME=JSON", help="A parameter, such as temperature=0.3."
+)
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
 
 @app.command()
 @click.argument("prompt", nargs=-1)
 @_config
-@click.option("--task", help="The kind of work; else the configuration's default task.")
-@click.option("--unit", help="Who is asking, for the rollout.")
-@click.option("--model", help="A model from the configuration, forced.")
+@_task
+@_unit
+@_model
 @click.option("--system", help="A system message before the prompt.")
 @click.option(
     "--deadline",
@@ -79,7 +88,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="One JSON document.
     metavar="SECONDS",
     help="For everything, retries included.",
 )
-@click.option("--param", "parameters", multiple=True, metavar="NAME=JSON", help="A parameter, such as temperature=0.3.")
+@_parameters
 @click.option("--stream/--no-stream", default=True, show_default=True, help="The answer as it is written, or whole.")
 @click.option("--json", "as_json", is_flag=True, help="The answer and its decision as one JSON document.")
 def ask(
@@ -137,7 +146,7 @@ def check(*, config: str, ping: bool, as_json: bool) -> None:
 
 
 @app.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=names_of("plugins"))
 @_config
 @_json
 def plugins(*, names: tuple[str, ...], config: str, as_json: bool) -> None:
@@ -163,10 +172,10 @@ def hooks(*, config: str, as_json: bool) -> None:
 @app.command()
 @click.argument("prompt", nargs=-1)
 @_config
-@click.option("--task", help="The kind of work; else the configuration's default task.")
-@click.option("--unit", help="Who is asking, for the rollout.")
-@click.option("--model", help="A model from the configuration, forced.")
-@click.option("--param", "parameters", multiple=True, metavar="NAME=JSON", help="A parameter, such as temperature=0.3.")
+@_task
+@_unit
+@_model
+@_parameters
 @_json
 def explain(
     *,

@@ -34,12 +34,12 @@ def run(
         except RouteError as error:
             if error.decision is None or not error.decision.steps:
                 raise
-            _show(error.decision, len(snapshot.catalog.targets), error, as_json=as_json)
+            _show(error.decision, snapshot.catalog.targets, error, as_json=as_json)
             raise SystemExit(FAILED) from None
-    _show(decision, len(snapshot.catalog.targets), None, as_json=as_json)
+    _show(decision, snapshot.catalog.targets, None, as_json=as_json)
 
 
-def _show(decision: Decision, configured: int, error: RouteError | None, *, as_json: bool) -> None:
+def _show(decision: Decision, configured: tuple[Target, ...], error: RouteError | None, *, as_json: bool) -> None:
     if as_json:
         ended = None if error is None else {"error": type(error).__name__, "message": str(error)}
         print_json({"decision": decision, "failed": ended})
@@ -48,15 +48,14 @@ def _show(decision: Decision, configured: int, error: RouteError | None, *, as_j
     asked += [f"model {decision.model}"] if decision.model is not None else []
     asked += [f"unit {decision.unit}"] if decision.unit is not None else []
     heading(f"{', '.join(asked)}: {path_words(decision)}")
-    click.echo(f"{_targets(configured)} configured")
+    click.echo(f"{len(configured)} target{'s'[: len(configured) != 1]} configured")
     left = configured
     for number, step in enumerate(decision.steps, start=1):
         click.echo()
-        came = f"leaves {len(step.targets)} of {left}" if len(step.targets) != left else f"leaves all {left}"
-        line(f"{number}. {step.plugin} {came}: {step.why}", hanging=3)
+        line(f"{number}. {step.plugin} {_what_came(left, step.targets)}: {step.why}", hanging=3)
         rows = [_row(target, place) for place, target in enumerate(step.targets, start=1)]
         table(rows if fits(rows, indent=3) else [row[:-1] for row in rows], indent=3)
-        left = len(step.targets)
+        left = step.targets
     click.echo()
     if error is not None:
         line(f"{type(error).__name__}: {error}")
@@ -75,5 +74,7 @@ def _row(target: Target, place: int) -> tuple[str, ...]:
     return (f"{place:2}", f"{target.model} via {target.backend}", target.name)
 
 
-def _targets(count: int) -> str:
-    return f"{count} target{'s'[: count != 1]}"
+def _what_came(before: tuple[Target, ...], after: tuple[Target, ...]) -> str:
+    if len(after) != len(before):
+        return f"leaves {len(after)} of {len(before)}"
+    return f"leaves all {len(after)}" if after == before else f"reorders all {len(after)}"

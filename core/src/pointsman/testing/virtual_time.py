@@ -24,7 +24,7 @@ from .behaviours import Answers, Behaviour, Breaks, Fails, Hangs, Script, Simula
 
 GRAIN = 2.0**30
 """Parts of a second: times are whole numbers of them. Binary, so that a difference of times added to one of them gives
-the other exactly, and what is replayed from recorded durations happens at the recorded times, to the last bit."""
+the other exactly, for the first three months, and what is replayed happens at the recorded times, to the last bit."""
 
 UNSENT: frozenset[Kind] = frozenset({"connect", "local_limit"})
 """Kinds of failure that come before anything is sent."""

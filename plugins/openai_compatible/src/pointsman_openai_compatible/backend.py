@@ -26,9 +26,9 @@ from .chunks import chunk_of_whole
 from .diagnosis import Diagnosis
 from .envelope import ServerError
 from .exchange import Reply
+from .places import Opened, Place, here
 from .request import chat_body, encode
 from .scrub import Scrubber
-from .transport import Opened, Place, aiohttp_transport, here, tls_context
 from .untrusted import as_list
 
 Transport = httpx.AsyncBaseTransport
@@ -259,6 +259,8 @@ class OpenAICompatible(BackendInvocation, Streaming):
     def _new_transport(self) -> Transport:
         if self.transport is not None:
             return self.transport()
+        from .transport import aiohttp_transport, tls_context  # noqa: PLC0415 - as that says
+
         if self._tls is None:
             self._tls = tls_context(self.ca_file)
         return aiohttp_transport(self._tls)

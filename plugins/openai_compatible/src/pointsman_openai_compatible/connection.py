@@ -6,14 +6,24 @@ after it had read the request included. The cause below tells them apart.
 
 import asyncio
 import ssl
+from contextvars import ContextVar
+from functools import cache
 
-import aiohttp
 import httpx
 
 from pointsman.errors import Failure
 
-BROKEN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
-"""Everything that a transport raises when the way to the server fails."""
+reused_connection: ContextVar[bool] = ContextVar("reused_connection", default=False)
+"""Whether the running task's request went out on a connection that was open already."""
+
+
+@cache
+def broken() -> tuple[type[BaseException], ...]:
+    """Everything that a transport raises when the way to the server fails."""
+    import aiohttp  # noqa: PLC0415 - as `transport` says
+
+    return (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
+
 
 _NEVER_LEFT = (
     httpx.ConnectError,
@@ -28,6 +38,8 @@ _NEVER_LEFT = (
 
 def unanswered(error: BaseException, *, reused: bool) -> Failure:
     """The failure when `error` came instead of a response."""
+    import aiohttp  # noqa: PLC0415 - as above
+
     origin = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
     match origin:
         case aiohttp.ConnectionTimeoutError():
@@ -55,6 +67,8 @@ def unanswered(error: BaseException, *, reused: bool) -> Failure:
 
 def cut_short(error: BaseException) -> Failure:
     """The failure when `error` came in the middle of a body."""
+    import aiohttp  # noqa: PLC0415 - as above
+
     origin = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
     if isinstance(origin, aiohttp.SocketTimeoutError | httpx.TimeoutException | TimeoutError):
         return Failure.of("timeout", "the answer stalled until the time limit", delivery="possibly_billed")

@@ -9,9 +9,8 @@ from attrs import frozen
 
 from pointsman.errors import Failure
 
-from .connection import BROKEN, cut_short, unanswered
+from .connection import broken, cut_short, reused_connection, unanswered
 from .decoding import BadBody, decoder
-from .transport import reused_connection
 
 LARGE_BODY = 1024 * 1024
 """Bytes. aiohttp warns about larger ones that come as bytes."""
@@ -52,7 +51,7 @@ async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> h
     reused_connection.set(False)
     try:
         return await transport.handle_async_request(request)
-    except BROKEN as error:
+    except broken() as error:
         return unanswered(error, reused=reused_connection.get())
 
 
@@ -60,7 +59,7 @@ async def read(response: httpx.Response, max_body: int) -> Reply | Failure:
     """The response with its whole body, unpacked, at most `max_body` bytes of it."""
     try:
         body = await _body(response, max_body)
-    except BROKEN as error:
+    except broken() as error:
         failure = cut_short(error)
     except BadBody as error:
         failure = Failure.of("bad_response", f"the answer cannot be read: {error}", status=response.status_code)
@@ -80,7 +79,7 @@ async def close(response: httpx.Response) -> None:
 
 
 async def pieces(response: httpx.Response, max_body: int) -> AsyncGenerator[bytes, None]:
-    """The body, unpacked, as it comes. Raises `BadBody`, or one of `BROKEN`."""
+    """The body, unpacked, as it comes. Raises `BadBody`, or one of `broken()`."""
     if response.is_stream_consumed:
         # A transport of the host's own gave the body as bytes, such as `httpx.MockTransport`.
         yield response.content

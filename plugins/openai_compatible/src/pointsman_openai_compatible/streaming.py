@@ -12,7 +12,7 @@ from pointsman.errors import Failure
 
 from . import answer, chunks, envelope, exchange
 from .chunks import DONE, BadEvent
-from .connection import BROKEN, cut_short
+from .connection import broken, cut_short
 from .decoding import BadBody
 from .envelope import ServerError
 from .sse import EventDecoder, EventTooLarge
@@ -56,7 +56,7 @@ async def chunks_of(
                         yield answer.unusable("another answer was spliced into this one", response.status_code)
                         return
                     yield chunk
-    except BROKEN as error:
+    except broken() as error:
         failure = cut_short(error)
     except (BadEvent, BadBody) as error:
         failure = answer.unusable(str(error), response.status_code)

@@ -1,47 +1,26 @@
 """The way to the server: one transport per event loop.
 
 httpx is used below its client, at the transport seam, so there is no cookie jar, no redirect
-following and no proxy from the environment. The default transport is aiohttp's.
+following and no proxy from the environment. The default transport is aiohttp's, and this module is
+imported when the first one is made: a program that only looks at its configuration does without.
 """
 
-import asyncio
 import os
 import ssl
 import warnings
 from collections.abc import Callable
-from contextvars import ContextVar
 from types import SimpleNamespace
-from typing import TypeAlias
 
 import aiohttp
 import httpx
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
-from attrs import define
 from httpx_aiohttp import AiohttpTransport
+
+from .connection import reused_connection
 
 MAX_HEADER_LINE = 64 * 1024
 """Bytes. LiteLLM can put a JSON list of errors into one header; aiohttp's own limit is 8190."""
-
-reused_connection: ContextVar[bool] = ContextVar("reused_connection", default=False)
-"""Whether the running task's request went out on a connection that was open already."""
-
-
-Place: TypeAlias = tuple[int, asyncio.AbstractEventLoop]
-"""Where connections belong: a process, and an event loop in it."""
-
-
-def here() -> Place:
-    """The process and the event loop that run this."""
-    return os.getpid(), asyncio.get_running_loop()
-
-
-@define(eq=False)
-class Opened:
-    """A transport, and how many routers of its loop have started it and not closed it."""
-
-    transport: httpx.AsyncBaseTransport
-    starts: int = 0
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:

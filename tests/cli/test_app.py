@@ -1,0 +1,129 @@
+"""What every command has: help that fits, JSON, completion, a way to switch colours off, and a quick start."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from pointsman.cli.app import app
+from tests.cli.conftest import Desk
+from tests.support.command import environment, run
+
+FRIDAY = Path(__file__).parents[2] / "examples" / "friday" / "pointsman.toml"
+
+
+def commands(group: click.Group = app, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
+    """Every command with the words that call it, those of groups included."""
+    found: list[tuple[tuple[str, ...], click.Command]] = []
+    for name, command in group.commands.items():
+        words = (*above, name)
+        found += commands(command, words) if isinstance(command, click.Group) else [(words, command)]
+    return found
+
+
+EVERY_ONE = pytest.mark.parametrize(
+    ("words", "command"), [pytest.param(*one, id=" ".join(one[0])) for one in commands()]
+)
+
+
+@EVERY_ONE
+def test_every_command_has_help_within_80_columns(words: tuple[str, ...], command: click.Command) -> None:
+    ran = CliRunner().invoke(app, [*words, "--help"], terminal_width=80)
+    assert ran.exit_code == 0
+    assert max(map(len, ran.output.splitlines())) <= 80
+    assert "\x08" not in ran.output
+    assert "\\b" not in ran.output
+
+
+def test_the_list_of_commands_tells_each_whole() -> None:
+    said = CliRunner().invoke(app, ["--help"], terminal_width=80).output
+    assert [name for name in app.commands if f"  {name} " not in said] == []
+    assert "..." not in said.split("Commands:")[1]
+    assert "_POINTSMAN_COMPLETE=bash_source" in said
+
+
+@EVERY_ONE
+def test_every_command_can_speak_json(words: tuple[str, ...], command: click.Command) -> None:
+    if words == ("config", "schema"):
+        return  # which is JSON
+    assert "as_json" in {one.name for one in command.params}
+
+
+@EVERY_ONE
+def test_every_command_refuses_what_it_does_not_know_with_status_2(
+    words: tuple[str, ...], command: click.Command
+) -> None:
+    assert CliRunner().invoke(app, [*words, "--no-such-option"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("begun", "completed"),
+    [("pl", ["plugins"]), ("explain --task c", ["chat"]), ("explain --model ", ["small", "large"])],
+)
+def test_the_shell_can_complete_commands_and_names(desk: Desk, begun: str, completed: list[str]) -> None:
+    words = ["pointsman", *begun.split(" ")]
+    asked = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1), "_POINTSMAN_COMPLETE": "bash_complete"}
+    ran = run("-m", "pointsman", cwd=desk.folder, variables=asked)
+    assert [line.split(",")[1] for line in ran.out.splitlines()] == completed
+
+
+def test_completion_keeps_silent_about_a_file_that_cannot_be_read(desk: Desk) -> None:
+    for text in ("[", "tasks = 3"):
+        desk.configure(text)
+        asked = {
+            "COMP_WORDS": "pointsman explain --task c",
+            "COMP_CWORD": "3",
+            "_POINTSMAN_COMPLETE": "bash_complete",
+        }
+        ran = run("-m", "pointsman", cwd=desk.folder, variables=asked)
+        assert (ran.out.strip(), ran.err) == ("", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colours_are_for_terminals_and_can_be_switched_off(desk: Desk, no_color: str) -> None:
+    import pty  # noqa: PLC0415 - not on Windows
+
+    ours, theirs = pty.openpty()
+    line = [sys.executable, "-m", "pointsman", "hooks"]
+    plain = environment(NO_COLOR=no_color, TERM="xterm-256color")
+    with subprocess.Popen(line, stdout=theirs, stderr=theirs, cwd=desk.folder, env=plain | _on_path(desk)) as process:
+        os.close(theirs)
+        said = b""
+        while piece := _read(ours):
+            said += piece
+        assert process.wait() == 0
+    os.close(ours)
+    assert b"select_model" in said
+    assert (b"\x1b[" in said) is (not no_color)
+
+
+def _on_path(desk: Desk) -> dict[str, str]:
+    return {"PYTHONPATH": f"{desk.site.folder}{os.pathsep}{Path(__file__).parents[2]}"}
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # the terminal's other end is closed
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("words", "without"),
+    [
+        (["--help"], {"asyncio", "cattrs", "pluggy", "rich", "httpx"}),
+        (["config", "show", "--help"], {"asyncio", "cattrs", "pluggy", "rich", "httpx"}),
+        (["explain", "--config", str(FRIDAY)], {"aiohttp", "httpx_aiohttp"}),
+    ],
+    ids=["help", "help of a command", "explain"],
+)
+def test_a_command_imports_no_more_than_it_needs(words: list[str], without: set[str]) -> None:
+    program = f"import sys\nfrom pointsman.cli.app import app\napp({words}, standalone_mode=False)\nprint(*sys.modules)"
+    ran = run("-c", program)
+    assert ran.status == 0, ran.err
+    assert without & set(ran.out.splitlines()[-1].split()) == set()
