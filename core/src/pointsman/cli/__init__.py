@@ -1,5 +1,6 @@
 """The `pointsman` command. Needs the extra `[cli]`: click and rich."""
 
+import gc
 import io
 import os
 import sys
@@ -7,6 +8,8 @@ import sys
 
 def main() -> None:
     """Runs the command; says how to get it where its extra is missing."""
+    # What start-up makes stays; to look through it again and again would be a tenth of a short command's time.
+    gc.set_threshold(50_000, 20, 20)
     try:
         from .app import app  # noqa: PLC0415 - click is there only with the extra
     except ModuleNotFoundError as error:
