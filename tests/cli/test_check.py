@@ -68,7 +68,7 @@ def test_everything_that_was_looked_at_is_told(two: Desk) -> None:
         "               ok  openrouter_direct (pointsman-openrouter-direct 0.1.0)",
         "hook           ok  select_model: tasks, rollout, litellm_backend",
         "               ok  decide_fallback: fallback, retries",
-        "               ok  admit: limits, breaker, retries",
+        "               ok  admit: breaker, retries",
         "key            ok  plugins.litellm_backend.api_key from environment variable LITELLM_MASTER_KEY",
         "               ok  plugins.openrouter_direct.api_key from environment variable OPENROUTER_API_KEY",
         "backend        -   not asked; --ping asks each one, at no cost",

@@ -38,9 +38,8 @@ decide_fallback
 
 admit
   Asked in order: everyone must agree, and the first refusal ends it.
-  1.  limits   built in
-  2.  breaker  built in
-  3.  retries  built in, set at pointsman.toml:29
+  1.  breaker  built in
+  2.  retries  built in, set at pointsman.toml:29
 
 """
 
@@ -80,7 +79,7 @@ def test_every_hook_is_there(desk: Desk) -> None:
     assert document.keys() == CALLING.keys()
     plugins = {hook: [step["plugin"] for step in told["steps"]] for hook, told in document.items()}
     assert plugins["complete"] == ["echo", "second"]
-    assert plugins["settle"] == ["limits", "breaker", "retries"]
+    assert plugins["settle"] == ["breaker", "retries"]
     assert plugins["emit_metric"] == ["quiet"]
     assert plugins["close_backend"] == []
     assert [hook for hook in ORDERED if len(plugins[hook]) > 1] == list(ORDERED)

@@ -21,7 +21,7 @@ MODELS = ("small", "large", "huge", "tiny")
 CONCERNS = {
     "select_model": ("tasks", "rollout"),
     "decide_fallback": ("fallback", "retries"),
-    "admit": ("limits", "breaker", "retries"),
+    "admit": ("breaker", "retries"),
 }
 """The built-in rules that a configuration may order."""
 

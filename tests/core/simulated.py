@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pointsman.events import CircuitChanged, Event
+from pointsman.events import CircuitChanged, ConfigChanged, ConfigRejected, Event, RequestEvent
 from pointsman.testing import Answers, Fails, SimulatedAttempt
 from pointsman.testing.behaviours import Behaviour
-from tests.core.support import RequestEvent
 
 Play = Callable[[SimulatedAttempt], Behaviour]
 
@@ -61,7 +60,7 @@ FAST = Fails("server", after=0.01)
 
 def requests(events: Iterable[Event]) -> list[RequestEvent]:
     """The events that belong to a request."""
-    return [event for event in events if not isinstance(event, CircuitChanged)]
+    return [event for event in events if not isinstance(event, CircuitChanged | ConfigChanged | ConfigRejected)]
 
 
 def moves(events: Iterable[object]) -> list[str]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from attrs import define, field
 
@@ -20,7 +20,17 @@ from pointsman.chat import Completion, Request, Usage
 from pointsman.context import DecisionContext
 from pointsman.decision import AttemptRecord, Decision
 from pointsman.errors import AttemptFailed, Failure, RouteError
-from pointsman.events import AttemptFinished, AttemptStarted, CircuitChanged, Event, RequestFinished, RequestStarted
+from pointsman.events import (
+    AttemptFinished,
+    AttemptStarted,
+    CircuitChanged,
+    ConfigChanged,
+    ConfigRejected,
+    Event,
+    RequestEvent,
+    RequestFinished,
+    RequestStarted,
+)
 from pointsman.hookspecs import BackendInvocation, FallbackDecision, Gate, MetricEmission, ModelSelection, hookimpl
 from pointsman.loading import from_config
 from pointsman.plan import Answered, Attempt, Failed, Outcome, Pause, TimedOut, plan
@@ -72,9 +82,6 @@ def table(
 
 # Plugins
 
-RequestEvent: TypeAlias = RequestStarted | AttemptStarted | AttemptFinished | RequestFinished
-"""Events that belong to a request."""
-
 
 @define(eq=False)
 class Scripted(BackendInvocation):
@@ -103,6 +110,7 @@ class Collecting(MetricEmission):
 
     events: list[RequestEvent] = field(factory=list[RequestEvent])
     circuits: list[CircuitChanged] = field(factory=list[CircuitChanged])
+    configs: list[ConfigChanged | ConfigRejected] = field(factory=list[ConfigChanged | ConfigRejected])
 
     @hookimpl
     def emit_metric(self, event):
@@ -111,6 +119,8 @@ class Collecting(MetricEmission):
     def __call__(self, event: Event) -> None:
         if isinstance(event, CircuitChanged):
             self.circuits.append(event)
+        elif isinstance(event, ConfigChanged | ConfigRejected):
+            self.configs.append(event)
         else:
             self.events.append(event)
 

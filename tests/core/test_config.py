@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pointsman import Config, ModelSettings, RolloutSettings, Router, RouterSettings, Seconds, Secret, TaskSettings
+from pointsman.policy import BUILT_IN, ON_DEMAND
 from pointsman.snapshot import Snapshot
 from pointsman.targets import Catalog
 from tests.support.acme import Echo, Quiet
@@ -225,14 +226,7 @@ def test_an_empty_configuration_has_the_defaults(empty: Config | Mapping[str, ob
     assert snapshot.config.router == RouterSettings()
     assert snapshot.catalog.targets == ()
     assert snapshot.config.rollout is None
-    assert [plugin.name for plugin in snapshot.plugins] == [
-        "tasks",
-        "rollout",
-        "limits",
-        "breaker",
-        "fallback",
-        "retries",
-    ]
+    assert [plugin.name for plugin in snapshot.plugins] == [name for name in BUILT_IN if name not in ON_DEMAND]
 
 
 def test_an_empty_file_is_an_empty_configuration(tmp_path: Path) -> None:

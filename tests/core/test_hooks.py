@@ -31,7 +31,7 @@ from tests.support.site import Site
 
 BUILT_IN = ["tasks", "rollout"]
 LAST = ["fallback", "retries"]
-GATES = ["limits", "breaker", "retries"]
+GATES = ["breaker", "retries"]
 
 
 @define(eq=False)

@@ -24,7 +24,16 @@ from pluggy import PluginManager
 from pointsman.chat import InnerAttempts, Usage
 from pointsman.decision import Assignment, AttemptRecord, Decision, SkippedTarget
 from pointsman.errors import Failure
-from pointsman.events import AttemptFinished, AttemptStarted, CircuitChanged, Event, RequestFinished, RequestStarted
+from pointsman.events import (
+    AttemptFinished,
+    AttemptStarted,
+    CircuitChanged,
+    ConfigChanged,
+    ConfigRejected,
+    Event,
+    RequestFinished,
+    RequestStarted,
+)
 from pointsman.hookspecs import PROJECT, MetricEmission
 from pointsman.targets import Target
 from pointsman_metrics_stdout import MetricsStdout
@@ -125,6 +134,10 @@ CIRCUIT_OPENED = CircuitChanged(
 CIRCUIT_HALF_OPEN = attrs.evolve(
     CIRCUIT_OPENED, before="open", after="half_open", why="one attempt may see whether it works", open_for=None
 )
+CONFIG_CHANGED = ConfigChanged(time=WHEN, file="pointsman.toml")
+CONFIG_REJECTED = ConfigRejected(
+    time=WHEN, file="pointsman.toml", problems=("pointsman.toml:4:1 tasks.x: no", "pointsman.toml:5:1 models.y: no")
+)
 EVENTS: tuple[Event, ...] = (
     REQUEST_STARTED,
     ATTEMPT_STARTED,
@@ -136,6 +149,7 @@ EVENTS: tuple[Event, ...] = (
     CIRCUIT_OPENED,
     CIRCUIT_HALF_OPEN,
 )
+EVERY_KIND: tuple[Event, ...] = (*EVENTS, CONFIG_CHANGED, CONFIG_REJECTED)
 COMMON_JSON = {
     "time": WHEN,
     "request_id": "0b5c3f9a",
@@ -270,6 +284,13 @@ def test_a_breaker_that_does_not_open_has_no_time_to_stay_open() -> None:
     assert record(CIRCUIT_HALF_OPEN)["open_for"] is None
 
 
+def test_a_configuration_file_that_changes_is_a_line_in_both_forms() -> None:
+    assert record(CONFIG_CHANGED) == {"event": "config_changed", "time": WHEN, "file": "pointsman.toml"}
+    assert record(CONFIG_REJECTED)["problems"] == list(CONFIG_REJECTED.problems)
+    assert text_line(CONFIG_CHANGED).endswith(" !  in use                   pointsman.toml has changed")
+    assert text_line(CONFIG_REJECTED).endswith(" pointsman.toml:4:1 tasks.x: no (and 1 more)")
+
+
 def test_a_limit_that_does_not_exist_is_null() -> None:
     assert record(attrs.evolve(ATTEMPT_STARTED, time_limit=float("inf")))["time_limit"] is None
 
@@ -316,11 +337,15 @@ def documented(heading: str) -> dict[str, str]:
     return {first.strip("`"): second for first, second, *_ in cells}
 
 
-@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("event", EVERY_KIND, ids=lambda event: type(event).__name__)
 def test_the_readme_documents_exactly_the_fields_of_each_event(event: Event) -> None:
     told = fields_of(event)
     name = told["event"]
-    groups = {"all", name} if name == "circuit_changed" else {"all", name, "of a request"}
+    groups = (
+        {"all", name}
+        if name in ("circuit_changed", "config_changed", "config_rejected")
+        else {"all", name, "of a request"}
+    )
     assert list(told) == [field for field, events in documented("field").items() if groups & {*events.split(", ")}]
 
 
@@ -330,7 +355,7 @@ def test_the_readme_documents_exactly_the_fields_of_a_failure() -> None:
 
 def test_the_readme_names_every_event_that_there_is() -> None:
     assert documented_events() == list(get_args(EventName))
-    assert {fields_of(event)["event"] for event in EVENTS} == set(documented_events())
+    assert {fields_of(event)["event"] for event in EVERY_KIND} == set(documented_events())
 
 
 def test_the_readme_documents_exactly_the_settings() -> None:
@@ -382,9 +407,9 @@ def test_by_default_programs_are_told_everything_and_people_how_things_ended() -
 @pytest.mark.parametrize("output_format", ["json", "text"])
 @pytest.mark.parametrize("name", documented_events())
 def test_events_can_be_chosen_by_name(name: str, output_format: str) -> None:
-    chosen = [event for event in EVENTS if fields_of(event)["event"] == name]
+    chosen = [event for event in EVERY_KIND if fields_of(event)["event"] == name]
     assert chosen
-    assert written(*EVENTS, events=[name], format=output_format) == written(
+    assert written(*EVERY_KIND, events=[name], format=output_format) == written(
         *chosen, events=documented_events(), format=output_format
     )
 

@@ -29,7 +29,17 @@ if TYPE_CHECKING:
         StreamInterrupted,
         UsageError,
     )
-    from .events import AttemptFinished, AttemptStarted, CircuitChanged, Event, RequestFinished, RequestStarted
+    from .events import (
+        AttemptFinished,
+        AttemptStarted,
+        CircuitChanged,
+        ConfigChanged,
+        ConfigRejected,
+        Event,
+        RequestEvent,
+        RequestFinished,
+        RequestStarted,
+    )
     from .hookspecs import (
         BackendInvocation,
         FallbackDecision,
@@ -60,7 +70,9 @@ __all__ = [
     "CircuitChanged",
     "Completion",
     "Config",
+    "ConfigChanged",
     "ConfigError",
+    "ConfigRejected",
     "ContentPolicy",
     "ContextLength",
     "DeadlineExceeded",
@@ -81,6 +93,7 @@ __all__ = [
     "PluginError",
     "PointsmanError",
     "Request",
+    "RequestEvent",
     "RequestFinished",
     "RequestStarted",
     "RolloutSettings",

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
+ADMISSIONS = (Permit, SkipTarget, WaitUntil)
+
 Admission: TypeAlias = tuple[tuple[str, Permit], ...]
 """The permits of everyone at the gate, with the plugins that gave them."""
 
@@ -75,15 +77,13 @@ def admit(target: Target, ctx: DecisionContext) -> Admission | Refusal:
     permits: Admission = ()
     try:
         for step in ctx.snapshot.hooks.admit:
-            answer = _ask(step, "admit", (Permit, SkipTarget, WaitUntil), target, ctx)
-            if answer is None:
-                continue
+            answer = _ask(step, "admit", ADMISSIONS, target, ctx)
             if isinstance(answer, Permit):
                 permits = (*permits, (step.plugin, answer))
-                continue
-            refusal = _refusal(step.plugin, answer)
-            settle(permits, None, None, ctx)
-            return refusal
+            elif answer is not None:
+                refusal = _refusal(step.plugin, answer)
+                settle(permits, None, None, ctx)
+                return refusal
     except BaseException:
         settle(permits, None, None, ctx)
         raise

@@ -55,9 +55,8 @@ class Lane:
     """
 
     def __init__(self, sink: Sink, capacity: int) -> None:
-        self._sink = sink
-        self._capacity = capacity
-        self._half_full = capacity // 2
+        self.sink = sink
+        self.capacity = capacity
         self._waiting: deque[Event | _Flush | _Close] = deque()
         self._filled = threading.Event()
         """Set when something is waiting."""
@@ -76,12 +75,12 @@ class Lane:
     def put(self, event: Event) -> None:
         """Hands an event over; never waits for the sink."""
         held = len(self._waiting)
-        if held >= self._capacity or self._closed:
+        if held >= self.capacity or self._closed:
             with self._lock:
                 self._dropped += 1
             return
         self._waiting.append(event)
-        if held == self._half_full:
+        if held == self.capacity // 2:
             self._hurry.set()
         if not self._filled.is_set() and (self._worker is not None or self._start()):
             self._filled.set()
@@ -126,7 +125,7 @@ class Lane:
         delivered, lost, dropped = self._delivered, self._lost, self._dropped
         waiting = sum(not isinstance(item, _Flush | _Close) for item in self._copy()) + self._in_hand
         return SinkReport(
-            sink=self._sink.name,
+            sink=self.sink.name,
             emitted=delivered + lost + dropped + waiting,
             delivered=delivered,
             lost=lost,
@@ -147,7 +146,7 @@ class Lane:
     def _start(self) -> bool:
         with self._lock:
             if self._worker is None and not self._closed:
-                worker = threading.Thread(target=self._work, name=f"pointsman-sink-{self._sink.name}", daemon=True)
+                worker = threading.Thread(target=self._work, name=f"pointsman-sink-{self.sink.name}", daemon=True)
                 try:
                     worker.start()
                 except RuntimeError as error:  # the system has no more threads, or the interpreter is going down
@@ -157,7 +156,7 @@ class Lane:
             return self._worker is not None
 
     def _work(self) -> None:
-        started = self._try("start_sink", self._sink.start)
+        started, emit = self._try("start_sink", self.sink.start), self.sink.emit
         while True:
             # Gathers for a moment: one waking for many events costs the requests far less than one for each.
             self._filled.wait()
@@ -171,29 +170,26 @@ class Lane:
                     return
                 if isinstance(item, _Flush):
                     if started:
-                        self._try("flush_sink", self._sink.flush)
+                        self._try("flush_sink", self.sink.flush)
                     item.done.set()
                     continue
+                if not started:
+                    self._lost += 1
+                    continue
                 self._in_hand = 1
-                self._deliver(item, started=started)
+                try:
+                    emit(item)
+                except BaseException as error:  # noqa: BLE001 - whatever a sink raises, sys.exit included
+                    self._lost += 1
+                    self._complain("emit_metric", error)
+                else:
+                    self._delivered += 1
                 self._in_hand = 0
-
-    def _deliver(self, event: Event, *, started: bool) -> None:
-        if not started:
-            self._lost += 1
-            return
-        try:
-            self._sink.emit(event)
-        except BaseException as error:  # noqa: BLE001 - whatever a sink raises, sys.exit included
-            self._lost += 1
-            self._complain("emit_metric", error)
-        else:
-            self._delivered += 1
 
     def _settle_down(self, *, started: bool) -> None:
         if started:
-            self._try("flush_sink", self._sink.flush)
-            self._try("close_sink", self._sink.close)
+            self._try("flush_sink", self.sink.flush)
+            self._try("close_sink", self.sink.close)
         self._ended.set()
 
     def _try(self, hook: str, call: Callable[[], None] | None) -> bool:
@@ -210,7 +206,19 @@ class Lane:
         if not self._complained:
             self._complained = True
             what = f"{hook} {raised(error)}"
-            logger.error("sink %s: %s; further errors of this sink are only counted", self._sink.name, what)
+            logger.error("sink %s: %s; further errors of this sink are only counted", self.sink.name, what)
+
+
+@define(eq=False)
+class _Lanes:
+    """The lanes of one process: those that take events of new requests, and those of sinks that were taken away."""
+
+    current: tuple[Lane, ...]
+    earlier: list[Lane] = field(factory=list[Lane])
+
+    @property
+    def all(self) -> tuple[Lane, ...]:
+        return (*self.current, *self.earlier)
 
 
 class Delivery:
@@ -219,11 +227,11 @@ class Delivery:
     def __init__(self, sinks: Iterable[Sink], capacity: int) -> None:
         self._sinks = tuple(sinks)
         self._capacity = capacity
-        self._by_process: dict[int, tuple[Lane, ...]] = {}
+        self._by_process: dict[int, _Lanes] = {}
 
     def emitter(self) -> Callable[[Event], None] | None:
         """Tells every sink in this process; it never raises and never waits. None where there are no sinks."""
-        lanes = self._lanes()
+        lanes = self._here().current
         if not lanes:
             return None
         if len(lanes) == 1:
@@ -235,16 +243,34 @@ class Delivery:
 
         return tell_all
 
+    def replace(self, sinks: Iterable[Sink], capacity: int) -> None:
+        """New requests tell these sinks. A sink that stays keeps its lane; those that go hear of earlier requests."""
+        here = self._here()
+        self._sinks, self._capacity = tuple(sinks), capacity
+        by_sink = {lane.sink: lane for lane in here.current}
+        lanes = tuple(by_sink.pop(sink, None) or Lane(sink, capacity) for sink in self._sinks)
+        for lane in lanes:
+            lane.capacity = capacity
+        here.earlier = [lane for lane in (*here.earlier, *by_sink.values()) if not lane.ended]
+        here.current = lanes
+
+    def let_go(self, sinks: Iterable[Sink]) -> None:
+        """Closes the lanes of sinks that no request will tell any more; waits for none of them."""
+        gone = set(sinks)
+        for lane in self._here().earlier:
+            if lane.sink in gone:
+                lane.close()
+
     def flush(self, timeout: float) -> bool:
         """Whether every sink had everything within `timeout` seconds."""
         deadline = monotonic() + timeout
-        flushed = [lane.flush() for lane in self._lanes()]  # all of them are told before any is waited for
+        flushed = [lane.flush() for lane in self._here().all]  # all of them are told before any is waited for
         return all(one.wait(max(deadline - monotonic(), 0)) for one in flushed)
 
     def close(self, timeout: float) -> tuple[SinkReport, ...]:
         """Drains every lane within `timeout` seconds together; what is left over is reported as waiting."""
         deadline = monotonic() + timeout
-        lanes = self._lanes()
+        lanes = self._here().all
         news = [lane.close() for lane in lanes]  # as above
         reports = tuple([lane.join(deadline) for lane in lanes])
         for lane, new, report in zip(lanes, news, reports, strict=True):
@@ -256,12 +282,13 @@ class Delivery:
         return reports
 
     def reports(self) -> tuple[SinkReport, ...]:
-        return tuple(lane.report() for lane in self._lanes())
+        return tuple(lane.report() for lane in self._here().all)
 
-    def _lanes(self) -> tuple[Lane, ...]:
+    def _here(self) -> _Lanes:
         # The process is looked at before any lock is: a lock may have been held when the process forked.
         pid = os.getpid()
         lanes = self._by_process.get(pid)
         if lanes is None:
-            lanes = self._by_process.setdefault(pid, tuple(Lane(sink, self._capacity) for sink in self._sinks))
+            fresh = _Lanes(tuple(Lane(sink, self._capacity) for sink in self._sinks))
+            lanes = self._by_process.setdefault(pid, fresh)
         return lanes

@@ -18,6 +18,9 @@ CANCEL_GRACE = 0.02
 """Seconds that a cancelled backend gets to release what it holds; then it is left to itself."""
 
 
+TIMED_OUT = TimedOut()
+
+
 class Driver:
     """Drives plans in whatever event loop it is called in."""
 
@@ -54,7 +57,7 @@ class Driver:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Outcome] = loop.create_future()
         task = loop.create_task(self._answer(backend, step, recorder, ctx, outcome))
-        timer = loop.call_later(step.time_limit, resolve, outcome, TimedOut())
+        timer = loop.call_later(step.time_limit, resolve, outcome, TIMED_OUT)
         try:
             came = await outcome
         except GeneratorExit:

@@ -2,8 +2,9 @@
 
 Every request yields one `RequestStarted` and exactly one `RequestFinished`; every attempt one
 `AttemptStarted` and exactly one `AttemptFinished`: on success, failure, cancellation and
-abandoned streams alike. A breaker that moves yields one `CircuitChanged`. Events are frozen and hold no
-prompt, no completion, no key and no URL. They have no slots: a frozen class is made a quarter faster
+abandoned streams alike. Three more belong to no request: a breaker that moves yields a
+`CircuitChanged`, a configuration file that changes a `ConfigChanged` or a `ConfigRejected`. Events are frozen and hold
+no prompt, no completion, no key and no URL. They have no slots: a frozen class is made a quarter faster
 without, and every request makes four.
 """
 
@@ -99,4 +100,27 @@ class CircuitChanged:
     """Seconds until one attempt is let through; None where it did not open."""
 
 
-Event: TypeAlias = RequestStarted | AttemptStarted | AttemptFinished | RequestFinished | CircuitChanged
+@frozen(kw_only=True, slots=False)
+class ConfigChanged:
+    """A changed configuration file is in use: for every request that begins from now on. Of no single request."""
+
+    time: float
+    """Wall clock, seconds since the epoch."""
+    file: str
+
+
+@frozen(kw_only=True, slots=False)
+class ConfigRejected:
+    """A changed configuration file has mistakes, so what was in use stays in use. Of no single request."""
+
+    time: float
+    """Wall clock, seconds since the epoch."""
+    file: str
+    problems: tuple[str, ...]
+    """Each with its line, and what to write instead."""
+
+
+RequestEvent: TypeAlias = RequestStarted | AttemptStarted | AttemptFinished | RequestFinished
+"""What belongs to one request, and has its task, unit, path and labels."""
+
+Event: TypeAlias = RequestEvent | CircuitChanged | ConfigChanged | ConfigRejected

@@ -64,9 +64,9 @@ class Step(Generic[F]):
     """What put it at its place: the configuration's `[order]`, its own mark, or the default order."""
 
 
-@frozen(eq=False, kw_only=True)
+@frozen(kw_only=True, cache_hash=True)
 class Backend:
-    """The methods of one backend plugin."""
+    """The methods of one backend plugin. Equal where the plugin is the same object under the same name."""
 
     name: str
     complete: Callable[[Target, Request, AttemptContext], Awaitable[Completion]]
@@ -76,9 +76,9 @@ class Backend:
     close: Callable[[], Awaitable[None]] | None
 
 
-@frozen(eq=False, kw_only=True)
+@frozen(kw_only=True, cache_hash=True)
 class Sink:
-    """The methods of one metric sink."""
+    """The methods of one metric sink. Equal as backends are."""
 
     name: str
     emit: Callable[[Any], None]
@@ -188,8 +188,18 @@ def _with_all_arguments(hook: str, implementation: HookImpl) -> Callable[..., An
     taken = implementation.argnames
     if taken == wanted:
         return implementation.function
-    places = [wanted.index(name) for name in taken]
-    return lambda *arguments: implementation.function(*(arguments[place] for place in places))
+    return _Fewer(implementation.function, tuple(wanted.index(name) for name in taken))
+
+
+@frozen
+class _Fewer:
+    """Calls a function with the arguments at these places only."""
+
+    function: Callable[..., Any]
+    places: tuple[int, ...]
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*[arguments[place] for place in self.places])
 
 
 def _ordered(

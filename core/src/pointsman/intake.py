@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-from attrs import frozen
+from attrs import define
 
 from .chat import JSON, NOTHING, Message, Request
 from .errors import BadRequest
@@ -29,7 +29,7 @@ LONGEST = sys.float_info.max
 """Seconds. An integer can be more than any float, and less than infinity all the same."""
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Call:
     """A request, the configuration that it started with, and its time in seconds."""
 

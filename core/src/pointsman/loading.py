@@ -20,15 +20,16 @@ from .snapshot import Snapshot
 from .targets import Catalog, Target
 
 
-def from_toml(path: Path, *, read_secrets: bool = True) -> Snapshot:
+def from_toml(path: Path, earlier: Snapshot | None = None, *, read_secrets: bool = True) -> Snapshot:
     """The snapshot of a TOML file. Raises `ConfigError` with every problem, each with its line.
 
+    Plugins of an `earlier` snapshot whose class and settings are the same are carried over with their state.
     Without `read_secrets` it needs no key and can call nobody: it is for looking at what would be decided.
     """
     from . import toml_file  # noqa: PLC0415 - only a file needs it
 
     text, table = toml_file.read(path)
-    snapshot, complaints = _build(table, read_secrets=read_secrets)
+    snapshot, complaints = _build(table, earlier, read_secrets=read_secrets)
     if snapshot is None:
         raise ConfigError(toml_file.placed(complaints, text, path))
     return snapshot
@@ -53,9 +54,11 @@ def _as_table(value: object) -> object:
     return value
 
 
-def _build(table: Mapping[str, object], *, read_secrets: bool = True) -> tuple[Snapshot | None, list[Complaint]]:
+def _build(
+    table: Mapping[str, object], earlier: Snapshot | None = None, *, read_secrets: bool = True
+) -> tuple[Snapshot | None, list[Complaint]]:
     config, complaints, doubtful = _sections(table)
-    built, wrong = plugin_module.build(config.plugins, read_secrets=read_secrets)
+    built, wrong = plugin_module.build(config.plugins, earlier.plugins if earlier else (), read_secrets=read_secrets)
     complaints += wrong
     manager, wrong = plugin_module.register(built)
     complaints += wrong

@@ -7,8 +7,9 @@ loop itself finalises closes them, so `asyncio.run` five times in a row leaks no
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
 from time import monotonic
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from .asking import is_ctrl_c, raised
@@ -56,6 +57,16 @@ class OpenBackends:
         guard, self._guard = self._guard, None
         if guard is not None:
             await guard.aclose()
+
+    async def let_go(self, backends: Iterable[Backend]) -> None:
+        """Closes those of these backends that are open here. Whoever still wants one opens it again."""
+        closing: list[Coroutine[Any, Any, None]] = []
+        for backend in backends:
+            self.ready.discard(backend)
+            opening = self._opened.pop(backend, None)
+            if opening is not None:
+                closing.append(_close(backend, opening))
+        await asyncio.gather(*closing)
 
     async def _until_loop_ends(self) -> AsyncGenerator[None, None]:
         try:
@@ -125,6 +136,15 @@ class Loops:
             found = self._by_loop[loop] = OpenBackends()
         return found
 
+    def let_go(self, backends: Iterable[Backend]) -> None:
+        """Has these backends closed in every loop of this process where they are open; waits for none of them."""
+        for loop, open_here in self._running():
+            closing = open_here.let_go(backends)
+            try:
+                asyncio.run_coroutine_threadsafe(closing, loop)
+            except RuntimeError:  # the loop has ended meanwhile, and has closed everything
+                closing.close()
+
     async def close_here(self, timeout: float) -> None:  # noqa: ASYNC109 - as above
         """Closes those of the running loop."""
         self._closed = True
@@ -137,7 +157,7 @@ class Loops:
         current = running_loop()
         closing = [
             asyncio.run_coroutine_threadsafe(backends.close(timeout), loop)
-            for loop, backends in self._elsewhere()
+            for loop, backends in self._running()
             if loop is not current and loop.is_running()
         ]
         for one in closing:
@@ -146,7 +166,7 @@ class Loops:
             except TimeoutError:
                 logger.warning("an event loop did not close its backends within %.3g s", timeout)
 
-    def _elsewhere(self) -> Iterator[tuple[asyncio.AbstractEventLoop, OpenBackends]]:
+    def _running(self) -> Iterator[tuple[asyncio.AbstractEventLoop, OpenBackends]]:
         pid = os.getpid()
         for reference in self._by_loop.keyrefs():  # a list, so that other threads may begin loops meanwhile
             loop = reference()

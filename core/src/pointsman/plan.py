@@ -18,7 +18,7 @@ from collections.abc import Generator, Mapping
 from math import inf
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import define
 
 from .asking import Admission, Refusal, admit, decide_fallback, select, settle
 from .chat import Completion
@@ -34,7 +34,7 @@ SHORTEST = 0.001
 """Seconds. A gate that wants less is asked again after this; with less left a deadline has passed."""
 
 
-@frozen
+@define
 class Attempt:
     """Make one HTTP request to `target`; answer with an `Outcome`."""
 
@@ -46,14 +46,14 @@ class Attempt:
     """Seconds until the request's deadline."""
 
 
-@frozen
+@define
 class Pause:
     """Do nothing for so many seconds; answer with None."""
 
     seconds: float
 
 
-@frozen
+@define
 class Relay:
     """The answer has begun: hand it on, then answer with its `Outcome`. Nothing else can be tried now."""
 
@@ -63,14 +63,14 @@ class Relay:
     """Seconds until the deadline."""
 
 
-@frozen
+@define
 class Answered:
     """The whole answer is there."""
 
     completion: Completion
 
 
-@frozen
+@define
 class Committed:
     """The first content of a stream is there."""
 
@@ -78,7 +78,7 @@ class Committed:
     """When it came, on the context's clock."""
 
 
-@frozen
+@define
 class Failed:
     """The attempt failed. `partial` is what had arrived of a stream."""
 
@@ -86,7 +86,7 @@ class Failed:
     partial: Completion | None = None
 
 
-@frozen
+@define
 class TimedOut:
     """The attempt's time limit passed. `partial` is as for `Failed`."""
 

@@ -5,7 +5,7 @@ One is active when the configuration names it; the code of the others is never i
 built-in policy is plugins too, active unless switched off.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -17,7 +17,7 @@ from .convert import structure, typed_words, unquoted, words
 from .hookspecs import CONCERNS, PROJECT
 from .implementations import hook_faults
 from .kinds import described, is_plain
-from .policy import BUILT_IN
+from .policy import BUILT_IN, ON_DEMAND
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -48,12 +48,19 @@ def installed() -> "dict[str, list[EntryPoint]]":
     return found
 
 
-def build(tables: Mapping[str, object], *, read_secrets: bool = True) -> tuple[list[Plugin], list[Complaint]]:
-    """The active plugins, built-ins first, then in the file's order; and what is wrong, by key path."""
+def build(
+    tables: Mapping[str, object], earlier: Iterable[Plugin] = (), *, read_secrets: bool = True
+) -> tuple[list[Plugin], list[Complaint]]:
+    """The active plugins, built-ins first, then in the file's order; and what is wrong, by key path.
+
+    Where class and settings are those of an `earlier` plugin of that name, it is carried over with its state.
+    """
+    known = {plugin.name: plugin for plugin in earlier}
     search = cache(installed)  # once, and only where a plugin is looked for
     plugins: list[Plugin] = []
     complaints: list[Complaint] = []
-    for name in (*BUILT_IN, *(name for name in tables if name not in BUILT_IN)):
+    wanted = [name for name in BUILT_IN if name in tables or name not in ON_DEMAND]
+    for name in (*wanted, *(name for name in tables if name not in BUILT_IN)):
         try:
             plugin = (
                 _build_one(name, tables[name], search, read_secrets=read_secrets) if name in tables else _default(name)
@@ -61,7 +68,7 @@ def build(tables: Mapping[str, object], *, read_secrets: bool = True) -> tuple[l
         except _Wrong as wrong:
             complaints += wrong.complaints
         else:
-            plugins += [plugin] if plugin else []
+            plugins += [_carried_over(plugin, known.get(name))] if plugin else []
     return plugins, [Complaint(("plugins", *one.path), one.message) for one in complaints]
 
 
@@ -96,6 +103,15 @@ def register(plugins: list[Plugin]) -> tuple[PluginManager, list[Complaint]]:
                 faults.append(words(error))
         complaints += [Complaint(("plugins", plugin.name), f"{_origin(plugin)}: {fault}") for fault in faults]
     return manager, complaints
+
+
+def _carried_over(plugin: Plugin, earlier: Plugin | None) -> Plugin:
+    """The earlier plugin, where this one would be the same again."""
+    if earlier is None or type(earlier.instance) is not type(plugin.instance) or not has(type(plugin.instance)):
+        return plugin
+    settings = [a.name for a in fields(type(plugin.instance)) if a.init]
+    same = all(getattr(plugin.instance, name) == getattr(earlier.instance, name) for name in settings)
+    return earlier if same else plugin
 
 
 class _Wrong(Exception):

@@ -22,7 +22,7 @@ from .recorder import Recorder
 logger = logging.getLogger(__name__)
 
 
-async def stream(driver: Driver, recorder: Recorder, time_allowed: float, flow: Flow) -> Completion:
+async def stream(driver: Driver, flow: Flow, recorder: Recorder, time_allowed: float) -> Completion:
     """The whole answer, once every chunk of it went through `flow`; or the `RouteError` that its plan ends with."""
     steps = plan(recorder, time_allowed)
     relayed: _RelayedAttempt | None = None

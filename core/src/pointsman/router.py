@@ -5,27 +5,33 @@ coroutine. Any number of routers live in one process, and one may be used from a
 """
 
 import asyncio
+import logging
 import os
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from . import relaying
 from .asking import report_gate
 from .chat import JSON, Completion, Message
 from .config import Config
+from .config_file import ConfigFile
 from .context import DecisionContext
 from .decision import Decision
 from .delivery import Delivery, SinkReport
 from .driver import Driver
-from .errors import RouterClosed, UsageError
+from .errors import ConfigError, RouterClosed, UsageError
+from .events import ConfigChanged, ConfigRejected, Event
 from .flow import Flow
+from .generations import Generations
+from .hooks import Backend, Sink
 from .intake import Call
-from .loading import from_config, from_toml
+from .loading import from_config
 from .loops import CLOSE_TIMEOUT, Loops, running_loop
 from .plan import explain
 from .portal import Portal
@@ -33,6 +39,8 @@ from .recorder import Recorder
 from .snapshot import Snapshot
 from .streams import AsyncStream, Open, Stream
 from .verdicts import GateStatus
+
+logger = logging.getLogger(__name__)
 
 BACKENDS_SHARE = 0.5
 """Of the time for closing, at most, for requests in flight and backends; what they leave of all of it is for sinks."""
@@ -51,9 +59,11 @@ class Router:
     """
 
     def __init__(self, config: Config | Mapping[str, object] | Snapshot) -> None:
-        self._snapshot = config if isinstance(config, Snapshot) else from_config(config)
-        self._delivery = Delivery(self._snapshot.hooks.sinks, self._snapshot.config.router.event_queue)
+        snapshot = config if isinstance(config, Snapshot) else from_config(config)
+        self._delivery = Delivery(snapshot.hooks.sinks, snapshot.config.router.event_queue)
         self._loops = Loops()
+        self._generations = Generations(snapshot, _letting_go(self._loops, self._delivery))
+        self._file: ConfigFile | None = None
         self._driver = Driver(self._loops)
         self._portal = Portal()
         self._closed = False
@@ -61,16 +71,53 @@ class Router:
         self._finalizer = weakref.finalize(self, _close_all, self._portal, self._delivery, CLOSE_TIMEOUT)
 
     @classmethod
-    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
-        """The router of a TOML file. Raises `ConfigError` with every problem, each with its line."""
-        return cls(from_toml(Path(path)))
+    def from_toml(cls, path: str | os.PathLike[str], *, watch: bool = True) -> Self:
+        """The router of a TOML file. Raises `ConfigError` with every problem, each with its line.
+
+        From the first request on the file is watched: within a second of a change, new requests use what it says
+        then, and requests in flight keep what they began with. A file with mistakes changes nothing: it is
+        logged, and sinks get a `ConfigRejected`. Plugins whose settings stay the same keep their state.
+        """
+        file = ConfigFile(Path(path), watched=watch)
+        router = cls(file.read())
+        router._file = file
+        return router
+
+    def reload(self) -> None:
+        """Reads the TOML file again, now. Raises `ConfigError`, and then nothing changes."""
+        if self._file is None:
+            raise UsageError("this router was not made from a file; build a new one")
+        with self._file.lock.here():
+            snapshot = self._file.read(self.snapshot)
+            # In this order: who begins with the new configuration never tells a sink that only the old one has.
+            self._delivery.replace(snapshot.hooks.sinks, snapshot.config.router.event_queue)
+            self._generations.replace(snapshot)
+        self._tell(ConfigChanged(time=time(), file=str(self._file.path)))
+
+    def reload_when_changed(self) -> None:
+        """What the watch calls. Whatever is wrong is said once, and nothing changes."""
+        file = str(self._file.path) if self._file else ""
+        try:
+            self.reload()
+        except ConfigError as error:
+            logger.error("the changed configuration is not used, the earlier one stays: %s", error)  # noqa: TRY400 - it is said in full
+            self._tell(ConfigRejected(time=time(), file=file, problems=tuple(map(str, error.problems))))
+        except RouterClosed:
+            return
+        else:
+            logger.info("%s has changed; new requests use it", file)
+
+    def _tell(self, event: Event) -> None:
+        tell = self._delivery.emitter()
+        if tell is not None:
+            tell(event)
 
     @property
     def snapshot(self) -> Snapshot:
         """The configuration that new requests start with."""
         if self._closed:
             raise RouterClosed("the router is closed; build a new one")
-        return self._snapshot
+        return self._generations.current.snapshot
 
     # The two faces
 
@@ -113,7 +160,7 @@ class Router:
             extra_body=extra_body,
             parameters=parameters,
         )
-        return self._portal.run(lambda: self._driver.complete(self._recorder(call), call.time_allowed))
+        return self._portal.run(lambda: self._serve(call, self._driver.complete))
 
     async def acomplete(
         self,
@@ -139,7 +186,7 @@ class Router:
             extra_body=extra_body,
             parameters=parameters,
         )
-        return await self._driver.complete(self._recorder(call), call.time_allowed)
+        return await self._serve(call, self._driver.complete)
 
     def stream(
         self,
@@ -209,7 +256,7 @@ class Router:
             if self._closed:
                 raise RouterClosed("the router was closed before this stream was read")
             # The clock starts here, when the first chunk is asked for.
-            return await relaying.stream(self._driver, self._recorder(call), call.time_allowed, flow)
+            return await self._serve(call, partial(relaying.stream, self._driver, flow))
 
         return open_request
 
@@ -240,18 +287,31 @@ class Router:
             extra_body=extra_body,
             parameters=parameters,
         )
-        return explain(self._recorder(call, emit=False))
-
-    def _recorder(self, call: Call, *, emit: bool = True) -> Recorder:
         entropy = os.urandom(16)
-        listener = self._delivery.emitter() if emit else None
-        ctx = DecisionContext(call.snapshot, int.from_bytes(entropy[:6], "big"), monotonic, listener)
-        return Recorder(entropy.hex(), call.request, ctx, copy_context())
+        ctx = DecisionContext(call.snapshot, int.from_bytes(entropy[:6], "big"), monotonic)
+        return explain(Recorder(entropy.hex(), call.request, ctx, copy_context()))
+
+    async def _serve(
+        self, call: Call, carry_out: Callable[[Recorder, float], Coroutine[Any, Any, Completion]]
+    ) -> Completion:
+        """One request, by the configuration that is current when it begins."""
+        entropy = os.urandom(16)
+        request_id = entropy.hex()
+        if self._file is not None:
+            self._file.watch(self)
+        generation = self._generations.begin(request_id)
+        try:
+            listener = self._delivery.emitter()
+            seed = int.from_bytes(entropy[:6], "big")
+            ctx = DecisionContext(generation.snapshot, seed, monotonic, listener)
+            recorder = Recorder(request_id, call.request, ctx, copy_context())
+            return await carry_out(recorder, call.time_allowed)
+        finally:
+            self._generations.end(generation, request_id)
 
     def health(self) -> tuple[GateStatus, ...]:
         """What each gate holds of targets, backends and quotas: which are shut, since when, why, for how long."""
-        snapshot = self.snapshot
-        return report_gate(DecisionContext(snapshot, 0, monotonic))
+        return report_gate(DecisionContext(self.snapshot, 0, monotonic))
 
     # Lifecycle
 
@@ -285,6 +345,8 @@ class Router:
 
     def _close_rest(self, backends_by: float, sinks_by: float) -> tuple[SinkReport, ...]:
         """Everything but what is open in the running loop, until these times on the monotonic clock."""
+        if self._file is not None:
+            self._file.stop()
         self._portal.close(max(backends_by - monotonic(), 0))
         self._loops.close_elsewhere(max(backends_by - monotonic(), 0))
         self._finalizer.detach()
@@ -308,6 +370,14 @@ class Router:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _letting_go(loops: Loops, delivery: Delivery) -> Callable[[list[Backend], list[Sink]], None]:
+    def let_go(backends: list[Backend], sinks: list[Sink]) -> None:
+        loops.let_go(backends)
+        delivery.let_go(sinks)
+
+    return let_go
 
 
 def _close_all(portal: Portal, delivery: Delivery, timeout: float) -> None:

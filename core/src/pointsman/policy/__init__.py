@@ -21,3 +21,6 @@ BUILT_IN: Mapping[str, type] = MappingProxyType(
     }
 )
 """By name, in the default order."""
+
+ON_DEMAND = frozenset({"limits"})
+"""Those that do nothing without settings: like others' plugins they are active when the configuration names them."""

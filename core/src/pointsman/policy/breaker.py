@@ -23,12 +23,12 @@ from ..decision import AttemptOutcome
 from ..errors import Failure
 from ..events import CircuitChanged, CircuitScope
 from ..hookspecs import Gate, hookimpl
+from ..per_process import PerProcess
 from ..settings import Seconds
 from ..targets import Target
 from ..verdicts import GateStatus, Permit, SkipTarget
 from .circuit import Thresholds
 from .circuits import CircuitKey, CircuitStore, Effect, InProcess, Lease, Moved, Opens, Shut
-from .per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 

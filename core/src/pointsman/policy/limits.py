@@ -17,10 +17,10 @@ from ..context import DecisionContext
 from ..decision import AttemptOutcome
 from ..errors import Failure
 from ..hookspecs import Gate, hookimpl
+from ..per_process import PerProcess
 from ..settings import Seconds
 from ..targets import Target
 from ..verdicts import Permit, SkipTarget, WaitUntil
-from .per_process import PerProcess
 
 MINUTE = 60.0
 

@@ -13,10 +13,10 @@ from ..context import DecisionContext, RouteState
 from ..decision import AttemptOutcome, AttemptRecord
 from ..errors import Failure, Kind
 from ..hookspecs import FallbackDecision, Gate, hookimpl
+from ..per_process import PerProcess
 from ..settings import Seconds
 from ..targets import Target
 from ..verdicts import Next, Permit
-from .per_process import PerProcess
 
 PASSING: frozenset[Kind] = frozenset({"connect", "server", "timeout", "bad_response"})
 """Kinds that may be over in a moment. So may `rate_limit`, where the server says when."""

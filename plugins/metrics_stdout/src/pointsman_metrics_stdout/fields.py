@@ -10,11 +10,26 @@ from attrs import asdict
 from pointsman.chat import Usage
 from pointsman.decision import AttemptRecord
 from pointsman.errors import Failure
-from pointsman.events import AttemptFinished, AttemptStarted, CircuitChanged, Event, RequestFinished, RequestStarted
+from pointsman.events import (
+    AttemptFinished,
+    AttemptStarted,
+    CircuitChanged,
+    ConfigChanged,
+    ConfigRejected,
+    Event,
+    RequestFinished,
+    RequestStarted,
+)
 from pointsman.targets import Target
 
 EventName: TypeAlias = Literal[
-    "request_started", "attempt_started", "attempt_finished", "request_finished", "circuit_changed"
+    "request_started",
+    "attempt_started",
+    "attempt_finished",
+    "request_finished",
+    "circuit_changed",
+    "config_changed",
+    "config_rejected",
 ]
 
 _NAMES: dict[type[Event], EventName] = {
@@ -23,6 +38,8 @@ _NAMES: dict[type[Event], EventName] = {
     AttemptFinished: "attempt_finished",
     RequestFinished: "request_finished",
     CircuitChanged: "circuit_changed",
+    ConfigChanged: "config_changed",
+    ConfigRejected: "config_rejected",
 }
 
 
@@ -39,17 +56,8 @@ def json_line(event: Event) -> str:
 
 def fields_of(event: Event) -> dict[str, Any]:
     """What the event tells, by the names that the JSON has. Unknown is None."""
-    if isinstance(event, CircuitChanged):
-        return {
-            "event": name_of(event),
-            "time": event.time,
-            "scope": event.scope,
-            "name": event.name,
-            "before": event.before,
-            "after": event.after,
-            "why": event.why,
-            "open_for": event.open_for,
-        }
+    if isinstance(event, CircuitChanged | ConfigChanged | ConfigRejected):
+        return {"event": name_of(event), **asdict(event)}
     common = {
         "event": name_of(event),
         "time": event.time,

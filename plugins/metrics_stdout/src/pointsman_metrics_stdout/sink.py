@@ -18,8 +18,16 @@ EVERY_EVENT: tuple[EventName, ...] = (
     "attempt_finished",
     "request_finished",
     "circuit_changed",
+    "config_changed",
+    "config_rejected",
 )
-NEWS: tuple[EventName, ...] = ("attempt_finished", "request_finished", "circuit_changed")
+NEWS: tuple[EventName, ...] = (
+    "attempt_finished",
+    "request_finished",
+    "circuit_changed",
+    "config_changed",
+    "config_rejected",
+)
 
 
 @define(eq=False, kw_only=True)

@@ -9,6 +9,11 @@ Attempts and the request that they belong to share the four letters after the ti
 A breaker that moves belongs to no request. The seconds are those that it stays open:
 
     12:03:06      !  open             5.00 s  backend litellm_backend: 5 failures in a row
+
+Nor does a configuration file that changes:
+
+    12:03:07      !  in use                   pointsman.toml has changed
+    12:03:08      !  refused                  pointsman.toml:4:1 tasks: ... (and 2 more)
 """
 
 import time
@@ -16,7 +21,16 @@ from typing import TypeAlias
 
 from pointsman.decision import AttemptOutcome, Decision, RequestOutcome
 from pointsman.errors import Failure
-from pointsman.events import AttemptFinished, AttemptStarted, CircuitChanged, Event, RequestFinished, RequestStarted
+from pointsman.events import (
+    AttemptFinished,
+    AttemptStarted,
+    CircuitChanged,
+    ConfigChanged,
+    ConfigRejected,
+    Event,
+    RequestFinished,
+    RequestStarted,
+)
 from pointsman.targets import Target
 
 Columns: TypeAlias = tuple[str, str, float | None, str]
@@ -35,7 +49,7 @@ _COLOURS: dict[AttemptOutcome | RequestOutcome, str] = {
 def text_line(event: Event, *, colour: bool = False) -> str:
     """The event as one line without a newline, in local time. Most lines fit 80 columns."""
     mark, outcome, seconds, story = _columns(event)
-    owner = "" if isinstance(event, CircuitChanged) else event.request_id[-4:]
+    owner = "" if isinstance(event, CircuitChanged | ConfigChanged | ConfigRejected) else event.request_id[-4:]
     when = f"{time.strftime('%H:%M:%S', time.localtime(event.time))} {_printable(owner):4}"
     outcome = f"{_printable(outcome):14}"
     took = "" if seconds is None else f"{seconds:.2f} s"
@@ -59,6 +73,11 @@ def _columns(event: Event) -> Columns:
             return "=", event.outcome, event.duration, _listed(event.task, *_summary(event.decision))
         case CircuitChanged():
             return "!", event.after.replace("_", " "), event.open_for, f"{event.scope} {event.name}: {event.why}"
+        case ConfigChanged():
+            return "!", "in use", None, f"{event.file} has changed"
+        case ConfigRejected():
+            first, *others = event.problems
+            return "!", "refused", None, f"{first} (and {len(others)} more)" if others else first
 
 
 def _summary(decision: Decision) -> tuple[str | None, ...]:

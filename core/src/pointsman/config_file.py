@@ -1,0 +1,113 @@
+"""A configuration file that may change while the program runs, whoever writes it and however.
+
+Looks at the file's place, size and time a few times a second. That also sees another file moved over it, or a
+symbolic link that leads elsewhere now (as Kubernetes changes a mounted file). A change is acted on once it has
+been the same at two looks, so that a file is not read while somebody writes it.
+"""
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from .loading import from_toml
+from .per_process import PerProcess
+from .snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from .router import Router
+
+LOOK_EVERY = 0.2
+"""Seconds. A change is acted on at the second look at the latest after it has settled."""
+
+Look: TypeAlias = tuple[int, int, int, int] | None
+"""What tells one state of a file from another; None where there is no file."""
+
+
+def look_at(path: Path) -> Look:
+    """The file's present state, symbolic links followed."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - the same thing without a copy
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+class ConfigFile:
+    """The file of one router."""
+
+    def __init__(self, path: Path, *, watched: bool) -> None:
+        self.path = path
+        self.lock = PerProcess(threading.Lock)
+        """Held while it is read and put to use, so that what is in use is what was read last."""
+        self._absolute = path.absolute()
+        self._seen: Look = None
+        """Its state when it was read last."""
+        self._watched = watched
+        self._watch: Watch | None = None
+
+    def read(self, earlier: Snapshot | None = None) -> Snapshot:
+        """What it says now. Raises `ConfigError` with every problem."""
+        self._seen = look_at(self._absolute)  # before it is read: what is written meanwhile is seen as another change
+        return from_toml(self.path if earlier is None else self._absolute, earlier)
+
+    def watch(self, router: "Router") -> None:
+        """Has the router read it again when it changes, from now on. Costs nothing when that is so already."""
+        if self._watched and (self._watch is None or not self._watch.is_alive):
+            with self.lock.here():
+                if self._watch is None or not self._watch.is_alive:
+                    self._watch = Watch(self._absolute, self._seen, _reload(weakref.ref(router)))
+
+    def stop(self) -> None:
+        """Watches it no more."""
+        self._watched = False
+        if self._watch is not None:
+            self._watch.stop()
+
+
+def _reload(reference: "weakref.ref[Router]") -> Callable[[], bool]:
+    """Has the router reload, as long as there is one. The watch itself keeps none alive."""
+
+    def changed() -> bool:
+        router = reference()
+        if router is not None:
+            router.reload_when_changed()
+        return router is not None
+
+    return changed
+
+
+class Watch:
+    """A thread of its own that looks at a file, and calls `changed` when it is another one than it was."""
+
+    def __init__(self, path: Path, known: Look, changed: Callable[[], bool]) -> None:
+        """`known` is the state that was read last. `changed` returns whether to go on watching."""
+        self._path = path
+        self._known = known
+        self._changed = changed
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="pointsman-watch", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it goes on. In a forked child it does not: threads are not forked."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Ends the thread, now or at its next look."""
+        self._stop.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join(LOOK_EVERY)
+
+    def _work(self) -> None:
+        last = self._known
+        while not self._stop.wait(LOOK_EVERY):
+            now = look_at(self._path)
+            if now != self._known and now == last:
+                self._known = now
+                if not self._changed():
+                    return
+            last = now

@@ -1,0 +1,399 @@
+"""A configuration file that changes while the program runs: used whole, within a second, or not at all."""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import pytest
+from attrs import define
+
+from pointsman import Completion, ConfigError, Router, UsageError
+from pointsman.events import ConfigChanged, ConfigRejected, Event, RequestFinished
+from pointsman.hookspecs import BackendInvocation, MetricEmission, hookimpl
+from tests.core.support import decided, outcomes, table
+from tests.faults.table import row
+from tests.support.site import Site
+
+E = TypeVar("E")
+
+WITHIN = 1.0
+"""Seconds until a change is in use."""
+
+
+@define(eq=False)
+class Named(BackendInvocation):
+    """Answers with its own word, after a while; everything that happens to any instance is on one list."""
+
+    word: str = ""
+    seconds: float = 0.0
+    story: ClassVar[list[str]] = []
+
+    @hookimpl
+    async def start_backend(self, name):
+        self.story.append(f"start {self.word}")
+
+    @hookimpl
+    async def complete(self, target, request, ctx):
+        await asyncio.sleep(self.seconds)
+        return Completion(text=f"{self.word} {target.name}", finish_reason="stop")
+
+    @hookimpl
+    async def close_backend(self):
+        self.story.append(f"close {self.word}")
+
+
+@define(eq=False)
+class Ear(MetricEmission):
+    """A sink; what any instance hears, and when one closes, is on one list."""
+
+    word: str = ""
+    heard: ClassVar[list[tuple[str, Event | str]]] = []
+
+    @hookimpl
+    def emit_metric(self, event):
+        self.heard.append((self.word, event))
+
+    @hookimpl
+    def close_sink(self):
+        self.heard.append((self.word, "closed"))
+
+
+@define(eq=False)
+class File:
+    """The configuration file of a test, and the ways in which people change one."""
+
+    path: Path
+    model: str = "m1"
+    backend: str = 'word = "one"'
+    sink: str = 'word = "ear"'
+    also_on: str = ""
+    more: str = ""
+
+    def text(self) -> str:
+        return f"""
+            [router]
+            default_task = "chat"
+            [plugins.named]
+            {self.backend}
+            [plugins.ear]
+            {self.sink}
+            [models.a]
+            on = {{ named = "{self.model}"{self.also_on} }}
+            [tasks.chat]
+            models = ["a"]
+            {self.more}
+        """
+
+    def write(self, **changed: str) -> None:
+        """Writes over it."""
+        for name, value in changed.items():
+            setattr(self, name, value)
+        self.path.write_text(self.text(), "utf-8")
+
+    def move_over(self, **changed: str) -> None:
+        """Moves another file over it, as careful editors and deployments do."""
+        for name, value in changed.items():
+            setattr(self, name, value)
+        other = self.path.with_suffix(".new")
+        other.write_text(self.text(), "utf-8")
+        other.replace(self.path)
+
+    def dribble(self, **changed: str) -> None:
+        """Empties it and writes it in pieces, as careless ones do."""
+        for name, value in changed.items():
+            setattr(self, name, value)
+        with self.path.open("w", encoding="utf-8") as file:
+            for line in self.text().splitlines(keepends=True):
+                file.write(line)
+                file.flush()
+                time.sleep(0.005)
+
+
+@pytest.fixture
+def file(tmp_path: Path, site: Site) -> Iterator[File]:
+    site.install("reloading", offers={"named": Named, "ear": Ear})
+    Named.story.clear()
+    Ear.heard.clear()
+    made = File(tmp_path / "pointsman.toml")
+    made.write()
+    threads = threading.active_count()
+    yield made
+    deadline = time.monotonic() + WITHIN
+    while threading.active_count() > threads and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == threads
+
+
+def ask(router: Router, unit: int | None = None) -> str:
+    return router.complete("hello", unit=unit).text
+
+
+def eventually(router: Router, wanted: str, unit: int | None = None) -> None:
+    """Asks until the answer is this one, which is within the promise."""
+    began = time.monotonic()
+    while ask(router, unit) != wanted:
+        assert time.monotonic() - began < WITHIN, f"still not {wanted}"
+        time.sleep(0.01)
+
+
+def heard(router: Router, kind: type[E]) -> list[E]:
+    router.flush()
+    return [event for _, event in Ear.heard if isinstance(event, kind)]
+
+
+# What is noticed
+
+
+@pytest.mark.parametrize("way", ["write", "move_over", "dribble"])
+def test_a_change_is_in_use_within_a_second_however_it_was_written(file, way):
+    with Router.from_toml(file.path) as router:
+        assert ask(router) == "one m1"
+        getattr(file, way)(model="m2")
+        eventually(router, "one m2")
+        assert heard(router, ConfigRejected) == []
+        (change,) = heard(router, ConfigChanged)
+        assert change.file == str(file.path)
+
+
+def test_a_symbolic_link_that_leads_elsewhere_is_a_change(file, tmp_path):
+    link = tmp_path / "current.toml"
+    link.symlink_to(file.path)
+    with Router.from_toml(link) as router:
+        assert ask(router) == "one m1"
+        other = File(tmp_path / "other.toml", model="m2")
+        other.write()
+        swap = tmp_path / "swap"
+        swap.symlink_to(other.path)
+        swap.replace(link)
+        eventually(router, "one m2")
+
+
+def test_a_change_of_the_same_size_is_one_too(file):
+    with Router.from_toml(file.path) as router:
+        ask(router)
+        for number in (2, 3, 4):
+            file.write(model=f"m{number}")
+            eventually(router, f"one m{number}")
+
+
+def test_a_file_may_be_away_for_a_while(file, caplog):
+    with Router.from_toml(file.path) as router:
+        ask(router)
+        away = file.path.with_suffix(".away")
+        file.path.rename(away)
+        time.sleep(0.7)
+        assert ask(router) == "one m1"
+        away.rename(file.path)
+        file.write(model="m2")
+        eventually(router, "one m2")
+        assert len(heard(router, ConfigRejected)) == 1
+
+
+def test_the_current_folder_may_change(file, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with Router.from_toml("pointsman.toml") as router:
+        ask(router)
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        file.write(model="m2")
+        eventually(router, "one m2")
+
+
+def test_nothing_is_watched_before_the_first_request_or_where_that_is_not_wanted(file):
+    before = threading.active_count()
+    with Router.from_toml(file.path) as idle, Router.from_toml(file.path, watch=False) as still:
+        idle.explain("hello")
+        assert threading.active_count() == before
+        assert ask(still) == "one m1"
+        file.write(model="m2")
+        time.sleep(0.6)
+        assert ask(still) == "one m1"
+        still.reload()
+        assert ask(still) == "one m2"
+
+
+def test_a_router_that_was_not_made_from_a_file_has_nothing_to_reload():
+    with Router(table()) as router, pytest.raises(UsageError, match="not made from a file"):
+        router.reload()
+
+
+# Mistakes
+
+
+@row(42)
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ({"more": "[tasks"}, "TOML"),
+        ({"more": "[tasks.draft]\nmodels = ['nobody']"}, 'no model "nobody"'),
+        ({"backend": "wrod = 'x'"}, 'did you mean "word"'),
+    ],
+    ids=["not TOML", "unknown model", "unknown key"],
+)
+def test_a_broken_file_changes_nothing_and_is_said_once(file, mistake, said, caplog):
+    caplog.set_level(logging.INFO, "pointsman")
+    good = {name: getattr(file, name) for name in mistake}
+    with Router.from_toml(file.path) as router:
+        assert ask(router) == "one m1"
+        snapshot = router.snapshot
+        file.write(**mistake, model="m2")
+        time.sleep(WITHIN)
+        assert ask(router) == "one m1"
+        assert router.snapshot is snapshot
+        (rejected,) = heard(router, ConfigRejected)
+        assert said in rejected.problems[0]
+        assert f"{file.path}:" in rejected.problems[0]
+        (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
+        assert said in record.getMessage()
+        with pytest.raises(ConfigError):
+            router.reload()
+        file.write(**good)
+        eventually(router, "one m2")
+
+
+# What stays and what goes
+
+
+def test_plugins_whose_settings_stay_keep_their_state_and_others_close_after_their_last_request(file):
+    with Router.from_toml(file.path) as router:
+        ask(router)
+        file.write(model="m2", sink='word = "other ear"')
+        eventually(router, "one m2")
+        assert Named.story == ["start one"], "the backend stayed open"
+        file.write(backend='word = "two"')
+        eventually(router, "two m2")
+        deadline = time.monotonic() + WITHIN
+        while "close one" not in Named.story and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert "close one" in Named.story
+    assert sorted(Named.story) == ["close one", "close two", "start one", "start two"]
+    assert [word for word, event in Ear.heard if event == "closed"] == ["ear", "other ear"]
+
+
+def test_the_breaker_remembers_across_a_change(file):
+    with Router.from_toml(file.path) as router:
+        ask(router)
+        breaker = {plugin.name: plugin.instance for plugin in router.snapshot.plugins}["breaker"]
+        file.write(model="m2")
+        eventually(router, "one m2")
+        assert {plugin.name: plugin.instance for plugin in router.snapshot.plugins}["breaker"] is breaker
+        file.write(more="[plugins.breaker]\nfailures_in_a_row = 3")
+        began = time.monotonic()
+        while {plugin.name: plugin.instance for plugin in router.snapshot.plugins}["breaker"] is breaker:
+            assert time.monotonic() - began < WITHIN
+            time.sleep(0.01)
+
+
+def test_a_request_in_flight_keeps_what_it_began_with(file):
+    file.write(backend='word = "one"\nseconds = 0.8')
+    ends: list[Completion] = []
+    with Router.from_toml(file.path) as router:
+        slow = threading.Thread(target=lambda: ends.append(router.complete("hello")))
+        slow.start()
+        time.sleep(0.1)
+        file.write(model="m2", backend='word = "two"', sink='word = "other ear"')
+        router.reload()
+        assert ask(router) == "two m2"
+        assert Named.story == ["start one", "start two"]
+        slow.join()
+        assert [end.text for end in ends] == ["one m1"]
+        router.flush()
+    own = [
+        (word, event)
+        for word, event in Ear.heard
+        if isinstance(event, RequestFinished) and event.request_id == decided(ends[0]).request_id
+    ]
+    assert [word for word, _ in own] == ["ear"], "its events went where it began"
+    assert sorted(Named.story) == ["close one", "close two", "start one", "start two"]
+
+
+def test_the_off_switch_reaches_every_new_request(file):
+    rollout = """
+        [plugins.second]
+        use = "named"
+        word = "second"
+        [paths]
+        old = ["named"]
+        new = ["second"]
+        [rollout]
+        control = "old"
+        shares = { new = 100 }
+    """
+    file.write(also_on=', second = "m1"', more=rollout)
+    with Router.from_toml(file.path) as router:
+        assert ask(router, unit=1) == "second m1"
+        file.write(more=rollout + "off = true")
+        eventually(router, "one m1", unit=1)
+
+
+# Under load
+
+
+def test_a_hundred_changes_under_load_lose_no_request_and_mix_no_two_configurations(file):
+    """The task's model and the backend's word change together; an answer has both of one file."""
+    stop = threading.Event()
+    answers: list[str] = []
+    wrong: list[BaseException] = []
+
+    def load(router: Router) -> None:
+        while not stop.is_set():
+            try:
+                answers.append(ask(router))
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is one too many
+                wrong.append(error)
+
+    with Router.from_toml(file.path, watch=False) as router:
+        crowd = [threading.Thread(target=load, args=(router,)) for _ in range(4)]
+        for one in crowd:
+            one.start()
+        for number in range(1, 101):
+            write: Callable[..., None] = (file.write, file.move_over)[number % 2]
+            write(model=f"m{number}", backend=f'word = "w{number}"', sink=f'word = "ear {number % 3}"')
+            if number % 10 == 0:
+                file.path.write_text("[broken", "utf-8")
+                with pytest.raises(ConfigError):
+                    router.reload()
+                file.write()
+            router.reload()
+            assert ask(router) == f"w{number} m{number}"
+        stop.set()
+        for one in crowd:
+            one.join()
+        reports = router.close()
+    assert wrong == []
+    assert {answer for answer in answers if answer != "one m1"} <= {f"w{number} m{number}" for number in range(101)}
+    assert sum(report.lost + report.dropped + report.waiting for report in reports) == 0
+    ends = [event for _, event in Ear.heard if isinstance(event, RequestFinished)]
+    assert len(ends) == len(answers) + 100
+    assert set(outcomes(ends)) == {"answered"}
+    by_word = Counter(story.split()[1] for story in Named.story)
+    assert set(by_word.values()) == {2}, "each was started once and closed once"
+
+
+def test_a_forked_child_goes_on_watching(file):
+    if not hasattr(os, "fork"):
+        pytest.skip("this system does not fork")
+    with Router.from_toml(file.path) as router:
+        assert ask(router) == "one m1"
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                ask(router)
+                time.sleep(0.3)
+                began = time.monotonic()
+                while ask(router) != "one m2" and time.monotonic() - began < 3:
+                    time.sleep(0.01)
+                status = 0 if ask(router) == "one m2" else 2
+            finally:
+                os._exit(status)
+        time.sleep(0.2)
+        file.write(model="m2")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        eventually(router, "one m2")
