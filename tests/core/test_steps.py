@@ -1,0 +1,85 @@
+"""What a plan tells whoever carries it out, and what its errors carry."""
+
+import pytest
+
+from pointsman.decision import Assignment
+from pointsman.errors import AllTargetsFailed, NoTarget, StreamInterrupted
+from pointsman.loading import from_config
+from pointsman.plan import Attempt, Committed, Failed, Relay, TimedOut, explain, plan
+from pointsman.verdicts import Selection, SkipTarget, WaitUntil
+from tests.core.support import Clock, Gatekeeper, Scripted, Selecting, answer, chat, drive, failure, recorder, table
+
+
+def test_attempts_are_numbered_from_one():
+    run = drive(table(), [failure(), failure("connect")])
+    assert [attempt.number for attempt in run.attempts] == [1, 2, 3]
+
+
+def test_no_stream_is_asked_of_a_backend_that_does_not_stream():
+    run = drive(table(["small"]), request=chat(stream=True))
+    assert run.tried == []
+    assert isinstance(run.error, AllTargetsFailed)
+    assert [(skip.plugin, skip.why) for skip in run.decision.skipped] == [
+        ("proxy", "this backend does not stream"),
+        ("direct", "this backend does not stream"),
+    ]
+
+
+@pytest.mark.parametrize("after", [0.5, 9.9])
+def test_the_relay_is_told_the_idle_limit_and_the_time_that_is_left(after):
+    clock = Clock()
+    steps = plan(recorder(from_config(table(["small"], router={"idle_timeout": 3})), chat(), clock), 10.0)
+    attempt = next(steps)
+    assert isinstance(attempt, Attempt)
+    assert attempt.time_left == 10.0
+    clock.now += after
+    assert steps.send(Committed(clock.now)) == Relay(3.0, pytest.approx(10.0 - after))
+    with pytest.raises(StreamInterrupted) as broken:
+        steps.send(Failed(failure(), answer("half")))
+    assert broken.value.partial == answer("half")
+
+
+@pytest.mark.parametrize(("after", "effect"), [(1.0, "counts"), (10.0, "neutral")])
+def test_a_stream_that_falls_silent_is_held_against_its_server_unless_the_deadline_ended_it(after, effect):
+    clock = Clock()
+    steps = plan(recorder(from_config(table(["small"])), chat(), clock), 10.0)
+    next(steps)
+    steps.send(Committed(clock.now))
+    clock.now += after
+    with pytest.raises(StreamInterrupted) as broken:
+        steps.send(TimedOut(answer("half")))
+    (attempt,) = broken.value.attempts
+    assert attempt.failure is not None
+    assert (attempt.failure.kind, attempt.failure.breaker) == ("interrupted", effect)
+    assert broken.value.partial == answer("half")
+
+
+def test_a_step_that_assigns_nothing_keeps_the_assignment():
+    later = Selecting(lambda request, candidates, ctx: Selection(candidates, why="as it was"))
+    decision = drive(table(plugins={"later": later}, order={"select_model": ["tasks", "rollout", "later"]})).decision
+    assert isinstance(decision.assignment, Assignment)
+    assert decision.assignment.path == "only"
+
+
+def test_an_explanation_that_fails_carries_the_decision():
+    nothing = Selecting(lambda request, candidates, ctx: Selection((), why="closed"))
+    made = from_config(table(plugins={"nothing": nothing}))
+    with pytest.raises(NoTarget) as error:
+        explain(recorder(made, chat(), Clock()))
+    assert error.value.decision is not None
+    assert error.value.decision.steps[-1].why == "closed"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (lambda now: WaitUntil(now + 7.0, why="busy"), 7.0),
+        (lambda now: WaitUntil(now - 7.0, why="just opened"), 0.0),
+        (lambda now: SkipTarget("shut", retry_after=4.0), 4.0),
+        (lambda now: SkipTarget("shut"), None),
+    ],
+)
+def test_a_skip_says_in_how_many_seconds_to_come_back(refusal, told):
+    gate = Gatekeeper(lambda target, ctx: refusal(ctx.now) if target.model == "small" else None)
+    (skip, *_) = drive(table(["small", "large"], {"only": Scripted()}, plugins={"gate": gate})).decision.skipped
+    assert skip.retry_after == told
