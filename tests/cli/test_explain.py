@@ -32,7 +32,7 @@ chat, unit 2: path both, bucket 17.590 %
     3  small via second  small
 
 First to be tried: large via echo; 2 more to fall back to.
-Nobody was called, and no gate was asked: which targets are shut is known to the running program, in router.health().
+Nobody was called. What a breaker has shut, router.health() says in the running program.
 """
 
 

@@ -24,7 +24,7 @@ class Eager(ModelSelection):
 
 ORDERED_PART = """\
 select_model
-  A pipeline: each step sees what the last one left, and the last has the last word.
+  A pipeline: each step sees what the last left; the last has the last word.
   1.  eager    its own mark, @hookimpl(tryfirst=True)
   2.  tasks    built in
   3.  rollout  built in

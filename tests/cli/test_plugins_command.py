@@ -22,7 +22,7 @@ def test_each_state_is_told(desk: Desk) -> None:
     assert told["tasks"] == told["echo"] == told["second"] == "active"
     assert told["breaker"] == "switched off"
     assert told["nowhere"] == told["torn"] == "broken"
-    assert told["quiet"] == told["metrics_stdout"] == "available"
+    assert told["quiet"] == told["metrics_stdout"] == told["limits"] == "available"
 
 
 def test_the_list_says_where_each_comes_from_and_what_it_does(desk: Desk) -> None:

@@ -21,13 +21,16 @@ def heading(text: str) -> None:
     click.secho(text, bold=True)
 
 
-def line(text: str, *, indent: int = 0, hanging: int = 0, dim: bool = False) -> None:
-    """A paragraph; where the terminal is too narrow for it, further lines stand `hanging` further in."""
+def line(text: str, *, indent: int = 0, hanging: int = 0, dim: bool = False, strong: str = "") -> None:
+    """A paragraph; where the terminal is too narrow for it, further lines stand `hanging` further in.
+
+    `strong` is what it begins with, to be seen first.
+    """
     first, further = " " * indent, " " * (indent + hanging)
     filled = textwrap.fill(
         text, width(), initial_indent=first, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
     )
-    click.secho(filled, dim=dim)
+    click.secho(filled.replace(strong, click.style(strong, bold=True), 1) if strong else filled, dim=dim)
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: int = 0) -> None:

@@ -63,11 +63,7 @@ def _show(decision: Decision, configured: tuple[Target, ...], error: RouteError 
     rest = len(decision.candidates) - 1
     then = f"; {rest} more to fall back to" if rest else "; there is nothing to fall back to"
     line(f"First to be tried: {decision.candidates[0].model} via {decision.candidates[0].backend}{then}.")
-    line(
-        "Nobody was called, and no gate was asked: which targets are shut is known to the running program, "
-        "in router.health().",
-        dim=True,
-    )
+    line("Nobody was called. What a breaker has shut, router.health() says in the running program.", dim=True)
 
 
 def _row(target: Target, place: int) -> tuple[str, ...]:

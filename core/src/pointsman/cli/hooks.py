@@ -16,7 +16,7 @@ from .columns import heading, line, table
 from .output import print_json
 
 _ORDERED_WORDS: Mapping[str, str] = {
-    "select_model": "A pipeline: each step sees what the last one left, and the last has the last word.",
+    "select_model": "A pipeline: each step sees what the last left; the last has the last word.",
     "decide_fallback": "Asked in order: the first answer wins.",
     "admit": "Asked in order: everyone must agree, and the first refusal ends it.",
 }

@@ -47,8 +47,27 @@ def reported() -> Generator[None]:
 
 def problems_report(problems: Sequence[Problem]) -> str:
     """Every problem with its line and the place marked, and how many there are."""
-    blocks = ["\n".join(filter(None, (str(problem), excerpt(problem)))) for problem in problems]
+    blocks = ["\n".join(filter(None, (_headline(problem), _marked(excerpt(problem))))) for problem in problems]
     return "\n\n".join([*blocks, *([f"{len(blocks)} problems"] if len(blocks) > 1 else [])])
+
+
+def _headline(problem: Problem) -> str:
+    """A problem in one line, or in several where the terminal is too narrow."""
+    text = textwrap.fill(str(problem), error_width(), break_long_words=False, break_on_hyphens=False)
+    place, space, rest = text.partition(" ")
+    return click.style(place, bold=True) + space + rest
+
+
+def _marked(lines: str) -> str:
+    """An excerpt, its mark in red."""
+    above, newline, last = lines.rpartition("\n")
+    before, caret, more = last.partition("^")
+    return above + newline + before + (click.style(caret + more, fg="red") if caret else "")
+
+
+def error_width() -> int:
+    """Columns of the terminal that reads stderr; without one, as if there were no edge."""
+    return get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
 
 
 def wrong_use(message: str) -> NoReturn:
@@ -69,8 +88,7 @@ def say(text: str, *, indent: str = "", end: str = "\n") -> None:
     """Words for people on stderr, dim; a line that is indented stays so where the terminal is too narrow for it."""
     text = shown(text, sys.stderr)
     if indent:
-        width = get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
-        text = textwrap.fill(text, width, initial_indent=indent, subsequent_indent=f"{indent}   ")
+        text = textwrap.fill(text, error_width(), initial_indent=indent, subsequent_indent=f"{indent}   ")
     click.echo(click.style(text, dim=True) + end if text else end, nl=False, err=True)
 
 

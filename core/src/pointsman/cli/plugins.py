@@ -96,7 +96,7 @@ def _rows(tables: Mapping[str, object]) -> list[Row]:
         elif name in active:
             cls = type(active[name].instance)
             row = evolve(row, state="active", hooks=hooks_of(cls), cls=cls)
-        elif name in tables or name in BUILT_IN:
+        elif name in tables:
             row = evolve(row, state="switched off")
         rows.append(row)
     return sorted(rows, key=lambda row: _ORDER.index(row.state))
@@ -187,7 +187,7 @@ def _show(row: Row) -> None:
     if not settings:
         line("It has no settings.", indent=2)
     for one in settings:
-        click.echo(f"  {click.style(one.name, bold=True)}  {kind_words(one.kind)}, {_default(one)}")
+        line(f"{one.name}  {kind_words(one.kind)}, {_default(one)}", indent=2, hanging=4, strong=one.name)
         if one.about:
             line(one.about, indent=6, dim=True)
 
