@@ -3,15 +3,23 @@
 import asyncio
 import logging
 import threading
+from random import Random
 
 import pytest
 
+from pointsman.context import DecisionContext
 from pointsman.errors import AllTargetsFailed, Failure
 from pointsman.events import CircuitChanged
+from pointsman.loading import from_config
+from pointsman.policy.breaker import Breaker
+from pointsman.policy.circuits import CircuitKey, Lease, Opens, Shut
+from pointsman.policy.limits import Limits
 from pointsman.router import Router
+from pointsman.targets import Target
 from pointsman.testing import Answers, Breaks, Fails, Hangs, Simulation
+from pointsman.verdicts import Permit
 from tests.core.simulated import FAST, always, by_target, in_turn, moves, routes, until
-from tests.core.support import OFF, Collecting, Scripted, decided, failed, failure, for_ever, table
+from tests.core.support import OFF, Clock, Collecting, Scripted, decided, failed, failure, for_ever, table
 
 ONE = ("only",)
 
@@ -100,12 +108,13 @@ def test_kinds_that_open_at_once_keep_out_for_about_a_minute(kind, scope):
 
 
 @pytest.mark.parametrize("kind", ["bad_request", "content_policy", "context_length", "local_limit", "plugin"])
-def test_neutral_kinds_move_nothing(kind):
+def test_neutral_kinds_move_nothing(kind, caplog):
     simulation = one_target(always(Fails(kind, after=0.0)))
     each_second(simulation, 30)
     result = simulation.run()
     assert len(result.attempts) == 30
     assert moves(result.events) == []
+    assert not caplog.records
 
 
 def test_cancelled_requests_move_nothing():
@@ -310,3 +319,58 @@ def test_a_whole_answer_settles_once_and_for_the_target_that_gave_it():
     assert failed(decided(call.completion).attempts[0]).kind == "server"
     states = {(status.scope, status.name): status.state for status in simulation.health()}
     assert set(states.values()) == {"closed"}
+
+
+def test_every_change_is_told(caplog):
+    simulation = one_target(until(10.0, FAST))
+    each_second(simulation, 5)
+    simulation.request(at=11.0)
+    assert moves(simulation.run().events) == [
+        "target only/small open",
+        "target only/small half_open",
+        "target only/small closed",
+    ]
+    assert not caplog.records
+
+
+def test_a_request_without_an_answer_is_no_sign_of_life():
+    """A timeout blames the model, and says nothing of whether its backend is there."""
+    down = Fails("connect", after=0.01)
+    simulation = one_target(in_turn(down, down, down, down, Hangs(), down), router={"attempt_timeout": 0.5})
+    each_second(simulation, 6)
+    assert moves(simulation.run().events) == ["backend only open"]
+
+
+def test_a_models_failure_does_not_give_a_spent_quota_back():
+    limited = Failure.of("rate_limit", "slow down", retry_after=5.0)
+    simulation = one_target(in_turn(Fails(limited, after=0.0), FAST))
+    simulation.request(at=0)
+    simulation.request(at=6)
+    assert moves(simulation.run().events) == ["quota account of only open", "quota account of only half_open"]
+
+
+def test_the_permit_of_another_gate_is_refused():
+    target = Target(model="small", backend="only", name="x")
+    context = DecisionContext(from_config(table()), 7, Clock())
+    for gate in (Breaker(), Limits()):
+        with pytest.raises(TypeError, match="a permit of another gate: Permit"):
+            gate.settle(Permit(target), "answered", None, context)
+    store = Breaker()._store.here()
+    with pytest.raises(TypeError, match="a lease of another store: Lease"):
+        store.succeed(Lease(), 0.0)
+
+
+def test_a_store_lets_one_probe_through_and_says_which_circuit_stays_shut_the_longest():
+    store = Breaker()._store.here()
+    one, other = CircuitKey("target", "a/small"), CircuitKey("backend", "a")
+    for key, seconds in ((one, 5.0), (other, 9.0)):
+        lease, _ = store.admit((key,), 0.0)
+        assert isinstance(lease, Lease)
+        store.settle(lease, [Opens(seconds)], "down", 0.0, Random(7))
+    shut, _ = store.admit((one, other), 1.0)
+    assert isinstance(shut, Shut)
+    assert (shut.key, shut.retry_after) == (other, 8.0)
+    probe, _ = store.admit((one,), 6.0)
+    assert isinstance(probe, Lease)
+    for _ in range(3):
+        assert isinstance(store.admit((one,), 7.0)[0], Shut)

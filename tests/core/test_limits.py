@@ -94,8 +94,33 @@ def test_what_would_have_to_wait_longer_than_it_may_is_skipped_at_once():
     assert skip.retry_after == pytest.approx(60.0)
 
 
-def test_an_attempt_that_another_gate_refuses_leaves_its_place():
-    config = {"concurrency": {"only": 1}, "per_minute": {"only": 3}}
+def test_the_limit_that_frees_last_says_when():
+    simulation = simulated({"concurrency": {"only": 1}, "per_minute": {"only/small": 1}})
+    simulation.request(at=0)
+    late = simulation.request(at=0.5)
+    simulation.run()
+    assert late.duration == 0.0
+    assert late.error is not None
+    assert late.error.retry_after == pytest.approx(59.5)
+
+
+def test_a_wait_of_just_so_long_is_waited():
+    simulation = simulated({"per_minute": {"only": 1}, "max_wait": 60})
+    simulation.request(at=0)
+    late = simulation.request(at=0, deadline=100)
+    simulation.run()
+    assert late.answered
+
+
+def test_an_attempt_that_has_ended_is_still_one_of_its_minute():
+    simulation = simulated({"per_minute": {"only": 2}})
+    calls = [simulation.request(at=start) for start in (0, 5, 10)]
+    simulation.run()
+    assert [call.answered for call in calls] == [True, True, False]
+
+
+def test_an_attempt_that_another_gate_refuses_leaves_its_place(caplog):
+    config = {"concurrency": {"only": 1, "only/small": 1}, "per_minute": {"only": 3}}
     simulation = simulated(config, always(Fails("not_found", after=0.0)))
     for second in range(10):
         simulation.request(at=second)
@@ -103,6 +128,7 @@ def test_an_attempt_that_another_gate_refuses_leaves_its_place():
     assert len(result.attempts) == 1
     reasons = {skip.plugin for call in result.calls[1:] for skip in decided(call.error).skipped}
     assert reasons == {"breaker"}
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("setting", ["concurrency", "per_minute"])

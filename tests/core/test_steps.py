@@ -3,11 +3,23 @@
 import pytest
 
 from pointsman.decision import Assignment
-from pointsman.errors import AllTargetsFailed, NoTarget, StreamInterrupted
+from pointsman.errors import AllTargetsFailed, DeadlineExceeded, NoTarget, StreamInterrupted
 from pointsman.loading import from_config
-from pointsman.plan import Attempt, Committed, Failed, Relay, TimedOut, explain, plan
-from pointsman.verdicts import Selection, SkipTarget, WaitUntil
-from tests.core.support import Clock, Gatekeeper, Scripted, Selecting, answer, chat, drive, failure, recorder, table
+from pointsman.plan import Attempt, Committed, Failed, Pause, Relay, TimedOut, explain, plan
+from pointsman.verdicts import Next, Selection, SkipTarget, WaitUntil
+from tests.core.support import (
+    Clock,
+    Deciding,
+    Gatekeeper,
+    Scripted,
+    Selecting,
+    answer,
+    chat,
+    drive,
+    failure,
+    recorder,
+    table,
+)
 
 
 def test_attempts_are_numbered_from_one():
@@ -33,14 +45,19 @@ def test_the_relay_is_told_the_idle_limit_and_the_time_that_is_left(after):
     assert isinstance(attempt, Attempt)
     assert attempt.time_left == 10.0
     clock.now += after
-    assert steps.send(Committed(clock.now)) == Relay(3.0, pytest.approx(10.0 - after))
+    relay = steps.send(Committed(clock.now))
+    assert isinstance(relay, Relay)
+    assert (relay.idle_timeout, relay.time_left) == (3.0, pytest.approx(10.0 - after))
     with pytest.raises(StreamInterrupted) as broken:
         steps.send(Failed(failure(), answer("half")))
     assert broken.value.partial == answer("half")
 
 
-@pytest.mark.parametrize(("after", "effect"), [(1.0, "counts"), (10.0, "neutral")])
-def test_a_stream_that_falls_silent_is_held_against_its_server_unless_the_deadline_ended_it(after, effect):
+@pytest.mark.parametrize(
+    ("after", "effect", "why"),
+    [(1.0, "counts", "nothing more came in time"), (10.0, "neutral", "the deadline passed")],
+)
+def test_a_stream_that_falls_silent_is_held_against_its_server_unless_the_deadline_ended_it(after, effect, why):
     clock = Clock()
     steps = plan(recorder(from_config(table(["small"])), chat(), clock), 10.0)
     next(steps)
@@ -51,6 +68,7 @@ def test_a_stream_that_falls_silent_is_held_against_its_server_unless_the_deadli
     (attempt,) = broken.value.attempts
     assert attempt.failure is not None
     assert (attempt.failure.kind, attempt.failure.breaker) == ("interrupted", effect)
+    assert attempt.failure.message == why
     assert broken.value.partial == answer("half")
 
 
@@ -83,3 +101,55 @@ def test_a_skip_says_in_how_many_seconds_to_come_back(refusal, told):
     gate = Gatekeeper(lambda target, ctx: refusal(ctx.now) if target.model == "small" else None)
     (skip, *_) = drive(table(["small", "large"], {"only": Scripted()}, plugins={"gate": gate})).decision.skipped
     assert skip.retry_after == told
+
+
+def test_after_a_pause_that_lasted_too_long_the_gate_is_not_asked():
+    clock, gate = Clock(), Gatekeeper()
+    waits = Deciding(lambda request, failure, state: Next(state.candidates[-1], after=5))
+    steps = plan(recorder(from_config(table(plugins={"waits": waits, "gate": gate})), chat(), clock), 10)
+    next(steps)
+    assert steps.send(Failed(failure())) == Pause(5)
+    clock.now += 11
+    with pytest.raises(DeadlineExceeded):
+        steps.send(None)
+    assert gate.outcomes == ["failed"]
+
+
+def test_the_only_candidate_has_all_the_time():
+    run = drive(table(["small"], {"only": Scripted()}), deadline=20)
+    assert run.attempts[0].time_limit == 20
+
+
+def test_who_comes_last_has_all_the_time_that_is_left():
+    run = drive(table(["small", "large"], {"only": Scripted()}), [failure("not_found")], deadline=20)
+    assert [attempt.time_limit for attempt in run.attempts] == [15, 20]
+
+
+def test_who_is_left_when_the_gate_has_refused_the_others_has_all_the_time():
+    gate = Gatekeeper(lambda target, ctx: SkipTarget("shut") if target.model == "small" else None)
+    run = drive(table(["small", "large"], {"only": Scripted()}, plugins={"gate": gate}), deadline=20)
+    assert [attempt.time_limit for attempt in run.attempts] == [20]
+
+
+def test_a_millisecond_is_the_least_that_an_attempt_has_and_enough_for_one():
+    clock = Clock(0.0)
+    attempt = next(plan(recorder(from_config(table()), chat(), clock), 0.001))
+    assert isinstance(attempt, Attempt)
+    assert attempt.time_limit == 0.001
+
+
+def test_a_stream_that_falls_silent_a_millisecond_before_the_deadline_fell_silent_by_itself():
+    clock = Clock(0.0)
+    steps = plan(recorder(from_config(table()), chat(), clock), 0.002)
+    next(steps)
+    steps.send(Committed(clock.now))
+    clock.now = 0.001
+    with pytest.raises(StreamInterrupted, match="nothing more came in time"):
+        steps.send(TimedOut())
+
+
+def test_a_deadline_that_is_no_sooner_than_the_limit_clips_nothing():
+    run = drive(table(["small"], {"only": Scripted()}, router={"attempt_timeout": 30}), [TimedOut()], deadline=30)
+    (attempt,) = run.decision.attempts
+    assert attempt.failure is not None
+    assert attempt.failure.breaker == "counts"

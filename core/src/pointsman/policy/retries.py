@@ -38,9 +38,6 @@ class _Budget:
     def is_full(self, target: Target) -> bool:
         return target not in self._spent
 
-    def left(self, target: Target) -> float:
-        return self._size - self._spent.get(target, 0.0)
-
     def spend(self, target: Target) -> bool:
         """Whether there was one left."""
         with self._lock:
