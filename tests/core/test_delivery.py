@@ -212,7 +212,7 @@ def test_a_program_that_cannot_start_another_thread_still_gets_its_answer(monkey
 
     with Router(config(sink=Collecting())) as router:
         router.explain()
-        delivery = router._delivery
+        delivery = router._engine._delivery
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
             tell = delivery.emitter()
@@ -342,7 +342,7 @@ def test_an_event_after_closing_is_dropped_and_counted():
     collecting = Collecting()
     router = Router(config(collecting=collecting))
     router.complete("hello")
-    tell = router._delivery.emitter()
+    tell = router._engine._delivery.emitter()
     assert tell is not None
     router.close()
     tell(event(1))
@@ -429,6 +429,6 @@ def test_the_accounts_add_up_while_many_threads_put_events():
 def test_without_a_sink_nobody_is_told():
     with Router(config()) as router:
         router.complete("hello")
-        assert router._delivery.emitter() is None
+        assert router._engine._delivery.emitter() is None
         assert router.sink_reports() == ()
         assert router.flush()

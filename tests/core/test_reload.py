@@ -28,11 +28,12 @@ WITHIN = 1.0
 
 @define(eq=False)
 class Named(BackendInvocation):
-    """Answers with its own word, after a while; everything that happens to any instance is on one list."""
+    """Answers with its own word, once it may; everything that happens to any instance is on one list."""
 
     word: str = ""
-    seconds: float = 0.0
+    held: bool = False
     story: ClassVar[list[str]] = []
+    may_go_on: ClassVar[threading.Event] = threading.Event()
 
     @hookimpl
     async def start_backend(self, name):
@@ -40,7 +41,8 @@ class Named(BackendInvocation):
 
     @hookimpl
     async def complete(self, target, request, ctx):
-        await asyncio.sleep(self.seconds)
+        while self.held and not self.may_go_on.is_set():
+            await asyncio.sleep(0.01)
         return Completion(text=f"{self.word} {target.name}", finish_reason="stop")
 
     @hookimpl
@@ -119,6 +121,7 @@ class File:
 def file(tmp_path: Path, site: Site) -> Iterator[File]:
     site.install("reloading", offers={"named": Named, "ear": Ear})
     Named.story.clear()
+    Named.may_go_on.clear()
     Ear.heard.clear()
     made = File(tmp_path / "pointsman.toml")
     made.write()
@@ -291,16 +294,18 @@ def test_the_breaker_remembers_across_a_change(file):
 
 
 def test_a_request_in_flight_keeps_what_it_began_with(file):
-    file.write(backend='word = "one"\nseconds = 0.8')
+    file.write(backend='word = "one"\nheld = true')
     ends: list[Completion] = []
     with Router.from_toml(file.path) as router:
         slow = threading.Thread(target=lambda: ends.append(router.complete("hello")))
         slow.start()
-        time.sleep(0.1)
+        while not Named.story:
+            time.sleep(0.01)
         file.write(model="m2", backend='word = "two"', sink='word = "other ear"')
         router.reload()
         assert ask(router) == "two m2"
         assert Named.story == ["start one", "start two"]
+        Named.may_go_on.set()
         slow.join()
         assert [end.text for end in ends] == ["one m1"]
         router.flush()

@@ -29,7 +29,7 @@ LONGEST = sys.float_info.max
 """Seconds. An integer can be more than any float, and less than infinity all the same."""
 
 
-@define(kw_only=True)
+@define(kw_only=True, eq=False)
 class Call:
     """A request, the configuration that it started with, and its time in seconds."""
 

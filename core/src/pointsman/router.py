@@ -4,46 +4,36 @@
 coroutine. Any number of routers live in one process, and one may be used from any thread.
 """
 
-import asyncio
 import logging
 import os
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from time import monotonic, time
+from time import time
 from types import TracebackType
 from typing import Any, Self
 
 from . import relaying
-from .asking import report_gate
 from .chat import JSON, Completion, Message
 from .config import Config
 from .config_file import ConfigFile
-from .context import DecisionContext
 from .decision import Decision
-from .delivery import Delivery, SinkReport
-from .driver import Driver
+from .delivery import SinkReport
+from .engine import Engine, recorder_for
 from .errors import ConfigError, RouterClosed, UsageError
-from .events import ConfigChanged, ConfigRejected, Event
+from .events import ConfigChanged, ConfigRejected
 from .flow import Flow
-from .generations import Generations
-from .hooks import Backend, Sink
 from .intake import Call
 from .loading import from_config
-from .loops import CLOSE_TIMEOUT, Loops, running_loop
+from .loops import CLOSE_TIMEOUT, running_loop
 from .plan import explain
-from .portal import Portal
 from .recorder import Recorder
 from .snapshot import Snapshot
 from .streams import AsyncStream, Open, Stream
 from .verdicts import GateStatus
 
 logger = logging.getLogger(__name__)
-
-BACKENDS_SHARE = 0.5
-"""Of the time for closing, at most, for requests in flight and backends; what they leave of all of it is for sinks."""
 
 
 class Router:
@@ -59,16 +49,10 @@ class Router:
     """
 
     def __init__(self, config: Config | Mapping[str, object] | Snapshot) -> None:
-        snapshot = config if isinstance(config, Snapshot) else from_config(config)
-        self._delivery = Delivery(snapshot.hooks.sinks, snapshot.config.router.event_queue)
-        self._loops = Loops()
-        self._generations = Generations(snapshot, _letting_go(self._loops, self._delivery))
+        self._engine = Engine(config if isinstance(config, Snapshot) else from_config(config))
         self._file: ConfigFile | None = None
-        self._driver = Driver(self._loops)
-        self._portal = Portal()
-        self._closed = False
-        # At the latest when the program ends: what is queued is delivered, within bounds.
-        self._finalizer = weakref.finalize(self, _close_all, self._portal, self._delivery, CLOSE_TIMEOUT)
+        # At the latest when the program ends.
+        self._finalizer = weakref.finalize(self, self._engine.close_at_exit, CLOSE_TIMEOUT)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str], *, watch: bool = True) -> Self:
@@ -88,11 +72,8 @@ class Router:
         if self._file is None:
             raise UsageError("this router was not made from a file; build a new one")
         with self._file.lock.here():
-            snapshot = self._file.read(self.snapshot)
-            # In this order: who begins with the new configuration never tells a sink that only the old one has.
-            self._delivery.replace(snapshot.hooks.sinks, snapshot.config.router.event_queue)
-            self._generations.replace(snapshot)
-        self._tell(ConfigChanged(time=time(), file=str(self._file.path)))
+            self._engine.use(self._file.read(self.snapshot))
+        self._engine.tell(ConfigChanged(time=time(), file=str(self._file.path)))
 
     def reload_when_changed(self) -> None:
         """What the watch calls. Whatever is wrong is said once, and nothing changes."""
@@ -101,23 +82,16 @@ class Router:
             self.reload()
         except ConfigError as error:
             logger.error("the changed configuration is not used, the earlier one stays: %s", error)  # noqa: TRY400 - it is said in full
-            self._tell(ConfigRejected(time=time(), file=file, problems=tuple(map(str, error.problems))))
+            self._engine.tell(ConfigRejected(time=time(), file=file, problems=tuple(map(str, error.problems))))
         except RouterClosed:
             return
         else:
             logger.info("%s has changed; new requests use it", file)
 
-    def _tell(self, event: Event) -> None:
-        tell = self._delivery.emitter()
-        if tell is not None:
-            tell(event)
-
     @property
     def snapshot(self) -> Snapshot:
         """The configuration that new requests start with."""
-        if self._closed:
-            raise RouterClosed("the router is closed; build a new one")
-        return self._generations.current.snapshot
+        return self._engine.snapshot
 
     # The two faces
 
@@ -160,7 +134,7 @@ class Router:
             extra_body=extra_body,
             parameters=parameters,
         )
-        return self._portal.run(lambda: self._serve(call, self._driver.complete))
+        return self._engine.portal.run(lambda: self._serve(call, self._engine.driver.complete))
 
     async def acomplete(
         self,
@@ -186,7 +160,7 @@ class Router:
             extra_body=extra_body,
             parameters=parameters,
         )
-        return await self._serve(call, self._driver.complete)
+        return await self._serve(call, self._engine.driver.complete)
 
     def stream(
         self,
@@ -222,7 +196,7 @@ class Router:
             parameters=parameters,
             stream=True,
         )
-        return Stream(self._opening(call), self._portal)
+        return Stream(self._opening(call), self._engine.portal)
 
     def astream(
         self,
@@ -253,10 +227,9 @@ class Router:
 
     def _opening(self, call: Call) -> Open:
         async def open_request(flow: Flow) -> Completion:
-            if self._closed:
-                raise RouterClosed("the router was closed before this stream was read")
+            self._engine.check_open("the router was closed before this stream was read")
             # The clock starts here, when the first chunk is asked for.
-            return await self._serve(call, partial(relaying.stream, self._driver, flow))
+            return await self._serve(call, partial(relaying.stream, self._engine.driver, flow))
 
         return open_request
 
@@ -287,41 +260,28 @@ class Router:
             extra_body=extra_body,
             parameters=parameters,
         )
-        entropy = os.urandom(16)
-        ctx = DecisionContext(call.snapshot, int.from_bytes(entropy[:6], "big"), monotonic)
-        return explain(Recorder(entropy.hex(), call.request, ctx, copy_context()))
+        return explain(recorder_for(call, call.snapshot, None))
 
-    async def _serve(
+    def _serve(
         self, call: Call, carry_out: Callable[[Recorder, float], Coroutine[Any, Any, Completion]]
-    ) -> Completion:
-        """One request, by the configuration that is current when it begins."""
-        entropy = os.urandom(16)
-        request_id = entropy.hex()
+    ) -> Coroutine[Any, Any, Completion]:
         if self._file is not None:
             self._file.watch(self)
-        generation = self._generations.begin(request_id)
-        try:
-            listener = self._delivery.emitter()
-            seed = int.from_bytes(entropy[:6], "big")
-            ctx = DecisionContext(generation.snapshot, seed, monotonic, listener)
-            recorder = Recorder(request_id, call.request, ctx, copy_context())
-            return await carry_out(recorder, call.time_allowed)
-        finally:
-            self._generations.end(generation, request_id)
+        return self._engine.serve(call, carry_out)
 
     def health(self) -> tuple[GateStatus, ...]:
         """What each gate holds of targets, backends and quotas: which are shut, since when, why, for how long."""
-        return report_gate(DecisionContext(self.snapshot, 0, monotonic))
+        return self._engine.health()
 
     # Lifecycle
 
     def flush(self, timeout: float = CLOSE_TIMEOUT) -> bool:
         """Whether every sink had every event so far within `timeout` seconds."""
-        return self._delivery.flush(timeout)
+        return self._engine.flush(timeout)
 
     def sink_reports(self) -> tuple[SinkReport, ...]:
         """For each sink, how many events it was sent and what became of them."""
-        return self._delivery.reports()
+        return self._engine.reports()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> tuple[SinkReport, ...]:
         """Cancels what is in flight in the synchronous face, closes backends and sinks, and says what was lost.
@@ -332,25 +292,18 @@ class Router:
         """
         if running_loop() is not None:
             raise UsageError("router.close blocks, and was called from a running event loop; `await router.aclose()`")
-        self._closed = True
-        began = monotonic()
-        return self._close_rest(began + timeout * BACKENDS_SHARE, began + timeout)
+        self._stop_watching()
+        return self._engine.close(timeout)
 
     async def aclose(self, timeout: float = CLOSE_TIMEOUT) -> tuple[SinkReport, ...]:  # noqa: ASYNC109 - as `close`
         """`close`, for programs with an event loop."""
-        self._closed = True
-        began = monotonic()
-        await self._loops.close_here(timeout * BACKENDS_SHARE)
-        return await asyncio.to_thread(self._close_rest, began + timeout * BACKENDS_SHARE, began + timeout)
+        self._stop_watching()
+        return await self._engine.aclose(timeout)
 
-    def _close_rest(self, backends_by: float, sinks_by: float) -> tuple[SinkReport, ...]:
-        """Everything but what is open in the running loop, until these times on the monotonic clock."""
+    def _stop_watching(self) -> None:
         if self._file is not None:
             self._file.stop()
-        self._portal.close(max(backends_by - monotonic(), 0))
-        self._loops.close_elsewhere(max(backends_by - monotonic(), 0))
         self._finalizer.detach()
-        return self._delivery.close(max(sinks_by - monotonic(), 0))
 
     def __enter__(self) -> Self:
         if running_loop() is not None:
@@ -370,17 +323,3 @@ class Router:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-def _letting_go(loops: Loops, delivery: Delivery) -> Callable[[list[Backend], list[Sink]], None]:
-    def let_go(backends: list[Backend], sinks: list[Sink]) -> None:
-        loops.let_go(backends)
-        delivery.let_go(sinks)
-
-    return let_go
-
-
-def _close_all(portal: Portal, delivery: Delivery, timeout: float) -> None:
-    deadline = monotonic() + timeout
-    portal.close(timeout * BACKENDS_SHARE)
-    delivery.close(max(deadline - monotonic(), 0))

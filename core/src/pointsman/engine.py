@@ -1,0 +1,121 @@
+"""What runs behind a router's faces: the configuration in use, the requests by it, and all that they have open."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from time import monotonic
+from typing import Any
+
+from .asking import report_gate
+from .chat import Completion
+from .context import DecisionContext
+from .delivery import Delivery, SinkReport
+from .driver import Driver
+from .errors import RouterClosed
+from .events import Event
+from .generations import Generations
+from .hooks import Backend, Sink
+from .intake import Call
+from .loops import Loops
+from .portal import Portal
+from .recorder import Recorder
+from .snapshot import Snapshot
+from .verdicts import GateStatus
+
+BACKENDS_SHARE = 0.5
+"""Of the time for closing, at most, for requests in flight and backends; what they leave of all of it is for sinks."""
+
+
+def recorder_for(call: Call, snapshot: Snapshot, listener: Callable[[Event], None] | None) -> Recorder:
+    """The record of a request that begins now, by a configuration."""
+    entropy = os.urandom(16)
+    ctx = DecisionContext(snapshot, int.from_bytes(entropy[:6], "big"), monotonic, listener)
+    return Recorder(entropy.hex(), call.request, ctx, copy_context())
+
+
+class Engine:
+    """One for each router. Nothing is open and no thread runs before the first request."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._delivery = Delivery(snapshot.hooks.sinks, snapshot.config.router.event_queue)
+        self._loops = Loops()
+        self._generations = Generations(snapshot, self._let_go)
+        self._closed = False
+        self.driver = Driver(self._loops)
+        self.portal = Portal()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The configuration that new requests begin with. Raises `RouterClosed` after the close."""
+        self.check_open("the router is closed; build a new one")
+        return self._generations.current.snapshot
+
+    def check_open(self, otherwise: str) -> None:
+        """Raises `RouterClosed` after the close."""
+        if self._closed:
+            raise RouterClosed(otherwise)
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Requests begin with this configuration from now on; those in flight keep theirs."""
+        # In this order: who begins with the new configuration never tells a sink that only the old one has.
+        self._delivery.replace(snapshot.hooks.sinks, snapshot.config.router.event_queue)
+        self._generations.replace(snapshot)
+
+    def tell(self, event: Event) -> None:
+        """Tells every sink."""
+        tell = self._delivery.emitter()
+        if tell is not None:
+            tell(event)
+
+    async def serve(
+        self, call: Call, carry_out: Callable[[Recorder, float], Coroutine[Any, Any, Completion]]
+    ) -> Completion:
+        """One request, by the configuration that is current when it begins."""
+        generation = self._generations.begin(call)
+        try:
+            recorder = recorder_for(call, generation.snapshot, self._delivery.emitter())
+            return await carry_out(recorder, call.time_allowed)
+        finally:
+            self._generations.end(generation, call)
+
+    def health(self) -> tuple[GateStatus, ...]:
+        """What every gate holds."""
+        return report_gate(DecisionContext(self.snapshot, 0, monotonic))
+
+    def flush(self, timeout: float) -> bool:
+        """Whether every sink had every event so far within `timeout` seconds."""
+        return self._delivery.flush(timeout)
+
+    def reports(self) -> tuple[SinkReport, ...]:
+        """What became of the events for each sink."""
+        return self._delivery.reports()
+
+    def close(self, timeout: float) -> tuple[SinkReport, ...]:
+        """Cancels what is in flight in the synchronous face, closes backends and sinks, within `timeout` seconds."""
+        self._closed = True
+        began = monotonic()
+        return self._close_rest(began + timeout * BACKENDS_SHARE, began + timeout)
+
+    async def aclose(self, timeout: float) -> tuple[SinkReport, ...]:  # noqa: ASYNC109 - as `close`
+        """`close`, from inside an event loop."""
+        self._closed = True
+        began = monotonic()
+        await self._loops.close_here(timeout * BACKENDS_SHARE)
+        return await asyncio.to_thread(self._close_rest, began + timeout * BACKENDS_SHARE, began + timeout)
+
+    def close_at_exit(self, timeout: float) -> None:
+        """Delivers what is queued, within bounds. What loops of the program's own hold is theirs to end."""
+        deadline = monotonic() + timeout
+        self.portal.close(timeout * BACKENDS_SHARE)
+        self._delivery.close(max(deadline - monotonic(), 0))
+
+    def _close_rest(self, backends_by: float, sinks_by: float) -> tuple[SinkReport, ...]:
+        """Everything but what is open in the running loop, until these times on the monotonic clock."""
+        self.portal.close(max(backends_by - monotonic(), 0))
+        self._loops.close_elsewhere(max(backends_by - monotonic(), 0))
+        return self._delivery.close(max(sinks_by - monotonic(), 0))
+
+    def _let_go(self, backends: list[Backend], sinks: list[Sink]) -> None:
+        self._loops.let_go(backends)
+        self._delivery.let_go(sinks)
