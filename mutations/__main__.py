@@ -29,7 +29,7 @@ TESTS = tuple(
     f"tests/core/test_{name}.py"
     for name in (
         *("plan", "fallback", "gate", "rollout", "circuit", "breaker"),
-        *("retries", "limits", "last_resort", "policy_settings", "steps"),
+        *("retries", "limits", "last_resort", "policy_settings", "steps", "asking"),
     )
 )
 """Those that are about these files and need no server."""
