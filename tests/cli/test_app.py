@@ -60,6 +60,13 @@ def test_every_command_refuses_what_it_does_not_know_with_status_2(
     assert CliRunner().invoke(app, [*words, "--no-such-option"]).exit_code == 2
 
 
+def test_where_there_is_no_configuration_it_is_said_how_to_name_one(desk: Desk) -> None:
+    (desk.folder / "pointsman.toml").unlink()
+    said = desk.run("explain", status=2).stderr
+    assert said.startswith("pointsman.toml: cannot be read: ")
+    assert said.endswith("\n--config or POINTSMAN_CONFIG names another file\n")
+
+
 @pytest.mark.parametrize(
     ("begun", "completed"),
     [("pl", ["plugins"]), ("explain --task c", ["chat"]), ("explain --model ", ["small", "large"])],

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from enum import Enum
+from pathlib import Path
 from shutil import get_terminal_size
 from types import NoneType
 from typing import Any, NoReturn, TextIO, cast
@@ -34,6 +35,8 @@ def reported() -> Generator[None]:
         yield
     except ConfigError as error:
         click.echo(problems_report(error.problems), err=True)
+        if any(one.file and not Path(one.file).exists() for one in error.problems):
+            say("--config or POINTSMAN_CONFIG names another file")
         raise SystemExit(WRONG_USE) from None
     except RouteError as error:
         click.echo(shown(f"{type(error).__name__}: {error}", sys.stderr), err=True)
