@@ -41,7 +41,7 @@ class Named(BackendInvocation):
 
     @hookimpl
     async def complete(self, target, request, ctx):
-        while self.held and not self.may_go_on.is_set():
+        while self.held and not self.may_go_on.is_set():  # noqa: ASYNC110 - another thread sets it
             await asyncio.sleep(0.01)
         return Completion(text=f"{self.word} {target.name}", finish_reason="stop")
 

@@ -7,9 +7,8 @@ loop itself finalises closes them, so `asyncio.run` five times in a row leaks no
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from time import monotonic
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from .asking import is_ctrl_c, raised
@@ -30,6 +29,8 @@ class OpenBackends:
         self.ready: set[Backend] = set()
         """Those that need no opening any more."""
         self._opened: dict[Backend, asyncio.Future[None]] = {}
+        self._leaving: dict[asyncio.Future[None], Backend] = {}
+        """Those that no configuration has any more, and that are not closed yet."""
         self._guard: AsyncGenerator[None, None] | None = None
         self._patience = CLOSE_TIMEOUT
 
@@ -60,13 +61,14 @@ class OpenBackends:
 
     async def let_go(self, backends: Iterable[Backend]) -> None:
         """Closes those of these backends that are open here. Whoever still wants one opens it again."""
-        closing: list[Coroutine[Any, Any, None]] = []
         for backend in backends:
             self.ready.discard(backend)
             opening = self._opened.pop(backend, None)
             if opening is not None:
-                closing.append(_close(backend, opening))
-        await asyncio.gather(*closing)
+                self._leaving[opening] = backend
+                await _close(backend, opening)
+                # Not where the loop ends meanwhile and cancels this: then it is closed with the others.
+                del self._leaving[opening]
 
     async def _until_loop_ends(self) -> AsyncGenerator[None, None]:
         try:
@@ -76,9 +78,10 @@ class OpenBackends:
             await self._close_all()
 
     async def _close_all(self) -> None:
-        opened, self._opened = self._opened, {}
+        opened = {**self._leaving, **{opening: backend for backend, opening in self._opened.items()}}
+        self._leaving, self._opened = {}, {}
         self.ready.clear()
-        closing = [asyncio.ensure_future(_close(backend, opening)) for backend, opening in opened.items()]
+        closing = [asyncio.ensure_future(_close(backend, opening)) for opening, backend in opened.items()]
         if closing:
             _, late = await asyncio.wait(closing, timeout=self._patience)
             for one in late:
