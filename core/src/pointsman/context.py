@@ -3,6 +3,7 @@
 No rule reads a clock, an environment or a global random source: it asks its context.
 """
 
+import os
 from collections.abc import Callable
 from random import Random
 from time import time
@@ -30,6 +31,8 @@ class DecisionContext:
     """Takes every event; None where nobody listens."""
     wall_clock: Callable[[], float] = time
     """Seconds since the epoch, for events. No rule reads it."""
+    process: int = field(factory=os.getpid)
+    """This process's id, for state that a fork must not share."""
     began: float = field(init=False)
     """When the request began, on the monotonic clock."""
     _random: Random | None = field(default=None, init=False)

@@ -5,7 +5,6 @@ blocks or exits changes no response and slows none; what its queue cannot hold i
 """
 
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from attrs import define, field, frozen
 from .asking import raised
 from .events import Event
 from .hooks import Sink
+from .per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -227,11 +227,14 @@ class Delivery:
     def __init__(self, sinks: Iterable[Sink], capacity: int) -> None:
         self._sinks = tuple(sinks)
         self._capacity = capacity
-        self._by_process: dict[int, _Lanes] = {}
+        self._by_process = PerProcess(lambda: _Lanes(tuple(Lane(sink, self._capacity) for sink in self._sinks)))
 
-    def emitter(self) -> Callable[[Event], None] | None:
-        """Tells every sink in this process; it never raises and never waits. None where there are no sinks."""
-        lanes = self._here().current
+    def emitter(self, process: int | None = None) -> Callable[[Event], None] | None:
+        """Tells every sink in this process; it never raises and never waits. None where there are no sinks.
+
+        `process` is its id, from who has asked for it already.
+        """
+        lanes = (self._here() if process is None else self._by_process.of(process)).current
         if not lanes:
             return None
         if len(lanes) == 1:
@@ -286,9 +289,4 @@ class Delivery:
 
     def _here(self) -> _Lanes:
         # The process is looked at before any lock is: a lock may have been held when the process forked.
-        pid = os.getpid()
-        lanes = self._by_process.get(pid)
-        if lanes is None:
-            fresh = _Lanes(tuple(Lane(sink, self._capacity) for sink in self._sinks))
-            lanes = self._by_process.setdefault(pid, fresh)
-        return lanes
+        return self._by_process.here()

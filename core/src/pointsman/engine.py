@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from .asking import report_gate
@@ -27,10 +27,11 @@ BACKENDS_SHARE = 0.5
 """Of the time for closing, at most, for requests in flight and backends; what they leave of all of it is for sinks."""
 
 
-def recorder_for(call: Call, snapshot: Snapshot, listener: Callable[[Event], None] | None) -> Recorder:
-    """The record of a request that begins now, by a configuration."""
-    entropy = os.urandom(16)
-    ctx = DecisionContext(snapshot, int.from_bytes(entropy[:6], "big"), monotonic, listener)
+def recorder_for(call: Call, snapshot: Snapshot, delivery: Delivery | None = None) -> Recorder:
+    """The record of a request that begins now, by a configuration; without a delivery nobody is told."""
+    entropy, process = os.urandom(16), os.getpid()
+    listener = delivery.emitter(process) if delivery else None
+    ctx = DecisionContext(snapshot, int.from_bytes(entropy[:6], "big"), monotonic, listener, time, process)
     return Recorder(entropy.hex(), call.request, ctx, copy_context())
 
 
@@ -74,7 +75,7 @@ class Engine:
         """One request, by the configuration that is current when it begins."""
         generation = self._generations.begin(call)
         try:
-            recorder = recorder_for(call, generation.snapshot, self._delivery.emitter())
+            recorder = recorder_for(call, generation.snapshot, self._delivery)
             return await carry_out(recorder, call.time_allowed)
         finally:
             self._generations.end(generation, call)

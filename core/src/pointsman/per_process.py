@@ -19,8 +19,11 @@ class PerProcess(Generic[T]):
 
     def here(self) -> T:
         """This process's value."""
-        pid = os.getpid()
-        found = self._by_process.get(pid)
+        return self.of(os.getpid())
+
+    def of(self, process: int) -> T:
+        """The value of the process that has this id, which is this process: for who has asked for it already."""
+        found = self._by_process.get(process)
         if found is None:
-            found = self._by_process.setdefault(pid, self._make())
+            found = self._by_process.setdefault(process, self._make())
         return found

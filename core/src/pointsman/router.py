@@ -260,7 +260,7 @@ class Router:
             extra_body=extra_body,
             parameters=parameters,
         )
-        return explain(recorder_for(call, call.snapshot, None))
+        return explain(recorder_for(call, call.snapshot))
 
     def _serve(
         self, call: Call, carry_out: Callable[[Recorder, float], Coroutine[Any, Any, Completion]]

@@ -79,7 +79,7 @@ class Breaker(Gate):
 
     @hookimpl
     def admit(self, target: Target, ctx: DecisionContext) -> Permit | SkipTarget:
-        answer, moved = self._store.here().admit(_keys(target), ctx.now)
+        answer, moved = self._store.of(ctx.process).admit(_keys(target), ctx.now)
         known = self._permits.get(target)
         if known is not None and known.lease is answer:
             return known
@@ -96,7 +96,7 @@ class Breaker(Gate):
     ) -> None:
         if not isinstance(permit, _Leased):
             raise TypeError(f"a permit of another gate: {type(permit).__name__}")
-        store = self._store.here()
+        store = self._store.of(ctx.process)
         if outcome == "answered":
             moved = store.succeed(permit.lease, ctx.now)
         else:
@@ -115,7 +115,7 @@ class Breaker(Gate):
             GateStatus(
                 scope=one.key.scope, name=one.key.name, state=one.state, why=one.why, retry_after=one.retry_after
             )
-            for one in self._store.here().readings(ctx.now)
+            for one in self._store.of(ctx.process).readings(ctx.now)
         ]
 
 

@@ -88,14 +88,14 @@ class Retries(FallbackDecision, Gate):
             if not tries or target in refused:
                 continue
             wait = self._wait(tries, state.ctx)
-            if wait is not None and wait < state.time_left and self._budgets.here().spend(target):
+            if wait is not None and wait < state.time_left and self._budgets.of(state.ctx.process).spend(target):
                 return Next(target, after=wait, why=f"attempt {len(tries) + 1} on it: no other target is left")
         return None
 
     @hookimpl
-    def admit(self, target: Target, ctx: DecisionContext) -> Permit | None:  # noqa: ARG002 - a budget has no clock
+    def admit(self, target: Target, ctx: DecisionContext) -> Permit | None:
         """Wants to hear how an attempt ends only where there is something to refill."""
-        return None if self._budgets.here().is_full(target) else Permit(target)
+        return None if self._budgets.of(ctx.process).is_full(target) else Permit(target)
 
     @hookimpl
     def settle(
@@ -103,10 +103,10 @@ class Retries(FallbackDecision, Gate):
         permit: Permit,
         outcome: AttemptOutcome | None,
         failure: Failure | None,  # noqa: ARG002 - only an answer refills
-        ctx: DecisionContext,  # noqa: ARG002 - as above
+        ctx: DecisionContext,
     ) -> None:
         if outcome == "answered":
-            self._budgets.here().refill(permit.target, self.refill)
+            self._budgets.of(ctx.process).refill(permit.target, self.refill)
 
     def _wait(self, tries: list[AttemptRecord], ctx: DecisionContext) -> float | None:
         """Seconds before another attempt, or None where that is no use."""
