@@ -1,9 +1,7 @@
 """What runs behind a router's faces: the configuration in use, the requests by it, and all that they have open."""
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
 from time import monotonic
 from typing import Any
 
@@ -25,13 +23,6 @@ from .verdicts import GateStatus
 
 BACKENDS_SHARE = 0.5
 """Of the time for closing, at most, for requests in flight and backends; what they leave of all of it is for sinks."""
-
-
-def recorder_for(call: Call, snapshot: Snapshot, listener: Callable[[Event], None] | None) -> Recorder:
-    """The record of a request that begins now, by a configuration."""
-    entropy = os.urandom(16)
-    ctx = DecisionContext(snapshot, int.from_bytes(entropy[:6], "big"), monotonic, listener)
-    return Recorder(entropy.hex(), call.request, ctx, copy_context())
 
 
 class Engine:
@@ -74,7 +65,7 @@ class Engine:
         """One request, by the configuration that is current when it begins."""
         generation = self._generations.begin(call)
         try:
-            recorder = recorder_for(call, generation.snapshot, self._delivery.emitter())
+            recorder = Recorder.of(call.request, generation.snapshot, self._delivery.emitter())
             return await carry_out(recorder, call.time_allowed)
         finally:
             self._generations.end(generation, call)
