@@ -153,3 +153,11 @@ def test_a_deadline_that_is_no_sooner_than_the_limit_clips_nothing():
     (attempt,) = run.decision.attempts
     assert attempt.failure is not None
     assert attempt.failure.breaker == "counts"
+
+
+def test_who_waits_for_the_gate_waits_as_long_as_the_policy_says_too():
+    busy = iter([False, True, False])
+    gate = Gatekeeper(lambda target, ctx: WaitUntil(ctx.now + 1, why="busy") if next(busy) else None)
+    patient = Deciding(lambda request, failure, state: None if state.skipped else Next(state.candidates[0], after=5))
+    made = table(["small"], {"only": Scripted()}, plugins={"gate": gate, "patient": patient})
+    assert drive(made, [failure("server")]).pauses == [5, 5]
