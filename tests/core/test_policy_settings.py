@@ -55,3 +55,9 @@ def test_a_setting_may_be_its_least_or_most_and_nothing_beyond(plugin, setting, 
     Router({"plugins": {plugin: {setting: allowed}}})
     with pytest.raises(ConfigError, match=rf"plugins\.{plugin}"):
         Router({"plugins": {plugin: {setting: refused}}})
+
+
+@pytest.mark.parametrize(("plugins", "active"), [({}, False), ({"limits": {}}, True)])
+def test_limits_stand_at_the_gate_when_the_configuration_names_them(plugins, active):
+    steps = Router({"plugins": plugins}).snapshot.hooks.admit
+    assert ("limits" in [step.plugin for step in steps]) == active
