@@ -1,6 +1,7 @@
 """The settings of the built-in rules: what they are when nobody sets them, and what they may not be."""
 
 import pytest
+from attrs import fields
 
 from pointsman.errors import ConfigError
 from pointsman.policy.breaker import Breaker
@@ -46,6 +47,7 @@ MOST = [("breaker", "failure_share", 1.0, 1.001), ("retries", "refill", 1.0, 1.0
 
 @pytest.mark.parametrize("plugin", DEFAULTS)
 def test_what_nobody_sets_is_what_the_documentation_says(plugin):
+    assert {setting.name for setting in fields(plugin) if setting.init} == DEFAULTS[plugin].keys()
     made = plugin()
     assert {name: getattr(made, name) for name in DEFAULTS[plugin]} == DEFAULTS[plugin]
 
