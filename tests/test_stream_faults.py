@@ -33,7 +33,19 @@ from tests.core.support import stories
 from tests.faults.table import row
 from tests.support.canaries import assert_clean
 from tests.support.streaming import FACES, Reading, nothing_left, until
-from tests.support.wires import CHUNKED, DONE, SLUG, STREAM, WITHIN, Wires, chunked, error_event, event, left_open
+from tests.support.wires import (
+    CHUNKED,
+    DONE,
+    SLUG,
+    STREAM,
+    WITHIN,
+    Wires,
+    chunked,
+    error_event,
+    event,
+    left_open,
+    more_is_open,
+)
 
 LIMITS = {"first_token_timeout": 20, "idle_timeout": 20, "deadline": 45}
 """Seconds, so long that nothing but a fault of the machine or of ours reaches them."""
@@ -61,7 +73,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
     with ScriptedServer() as litellm, ScriptedServer() as openrouter:
         yield {"litellm": litellm, "openrouter": openrouter, "settings": {"ca_file": str(ca_file)}}
     gc.collect()
-    assert left_open() == before
+    assert not more_is_open(before)
 
 
 @pytest.fixture

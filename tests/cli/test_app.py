@@ -125,7 +125,7 @@ def _read(descriptor: int) -> bytes:
     [
         (["--help"], {"asyncio", "cattrs", "pluggy", "rich", "httpx"}),
         (["config", "show", "--help"], {"asyncio", "cattrs", "pluggy", "rich", "httpx"}),
-        (["explain", "--config", str(FRIDAY)], {"aiohttp", "httpx_aiohttp"}),
+        (["explain", "--config", str(FRIDAY)], {"aiohttp", "httpx_aiohttp", "pointsman.router"}),
     ],
     ids=["help", "help of a command", "explain"],
 )

@@ -63,11 +63,12 @@ def test_a_gate_that_reports_something_else_is_named():
     assert (error.value.plugin, error.value.hook) == ("odd", "report_gate")
 
 
-def test_a_gate_that_left_since_keeps_nobody_from_hearing_of_the_end():
+def test_a_gate_that_left_since_keeps_nobody_from_hearing_of_the_end(caplog):
     gate = Gatekeeper()
     permit = Permit(Target(model="small", backend="proxy", name="x"))
     settle((("gone", permit), ("gate", permit)), "answered", None, asked(gate=gate))
     assert gate.outcomes == ["answered"]
+    assert not caplog.records
 
 
 def test_ctrl_c_at_the_gate_is_raised_and_a_gates_own_in_another_thread_is_not(caplog):

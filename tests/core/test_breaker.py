@@ -135,6 +135,17 @@ def test_a_timeout_counts_but_not_when_the_deadline_had_cut_the_attempt_short():
     assert moves(simulation.run().events) == []
 
 
+@pytest.mark.parametrize("deadline", [8.0, 20.0, 30.0])
+def test_a_target_that_hangs_is_shut_also_where_the_reserve_for_others_makes_its_time_short(deadline):
+    """With these deadlines no attempt ever has its whole attempt_timeout."""
+    config = routes(models=["small"], router={"deadline": deadline})
+    simulation = Simulation(config, by_target({"proxy": Hangs()}))
+    calls = each_second(simulation, 120)
+    simulation.run()
+    assert all(call.answered for call in calls)
+    assert sum(call.duration < 1.0 for call in calls) > 60
+
+
 def test_a_stream_that_breaks_counts():
     simulation = one_target(always(Breaks(0.1, 0.1)))
     each_second(simulation, 5, stream=True)
@@ -188,6 +199,21 @@ def test_a_probe_that_is_cancelled_leaves_its_place_to_the_next_request():
     assert probe.decision.outcome == "cancelled"
     assert not kept_out.answered
     assert next_one.answered
+
+
+def test_a_probe_keeps_others_out_for_as_long_as_its_request_may_last():
+    """However long that is: a long stream, say."""
+    slow = Answers(after=150.0)
+    router = {"deadline": 300.0, "attempt_timeout": 300.0}
+    simulation = one_target(in_turn(*[FAST] * 5, slow), router=router)
+    each_second(simulation, 5)
+    probe = simulation.request(at=20.0)
+    others = [simulation.request(at=20.0 + later) for later in (1.0, 70.0, 140.0)]
+    after = simulation.request(at=171.0)
+    simulation.run()
+    assert probe.answered
+    assert not any(call.answered for call in others)
+    assert after.answered
 
 
 def test_attempts_from_before_it_opened_do_not_close_it():
@@ -364,13 +390,13 @@ def test_a_store_lets_one_probe_through_and_says_which_circuit_stays_shut_the_lo
     store = Breaker()._store.here()
     one, other = CircuitKey("target", "a/small"), CircuitKey("backend", "a")
     for key, seconds in ((one, 5.0), (other, 9.0)):
-        lease, _ = store.admit((key,), 0.0)
+        lease, _ = store.admit((key,), 0.0, 0.0)
         assert isinstance(lease, Lease)
         store.settle(lease, [Opens(seconds)], "down", 0.0, Random(7))
-    shut, _ = store.admit((one, other), 1.0)
+    shut, _ = store.admit((one, other), 1.0, 0.0)
     assert isinstance(shut, Shut)
     assert (shut.key, shut.retry_after) == (other, 8.0)
-    probe, _ = store.admit((one,), 6.0)
+    probe, _ = store.admit((one,), 6.0, 0.0)
     assert isinstance(probe, Lease)
     for _ in range(3):
-        assert isinstance(store.admit((one,), 7.0)[0], Shut)
+        assert isinstance(store.admit((one,), 7.0, 0.0)[0], Shut)

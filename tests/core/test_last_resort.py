@@ -135,3 +135,11 @@ def test_code_may_set_either_and_a_file_only_text():
         assert Router(config).snapshot.config.tasks["chat"].last_resort is value
     with pytest.raises(ConfigError, match=r"tasks\.chat\.last_resort"):
         Router(routes(["only"], ["small"], last_resort=7, plugins={"only": Scripted()}))
+
+
+def test_a_coroutine_function_is_refused_at_the_start():
+    async def sorry(request):
+        return SORRY
+
+    with pytest.raises(ConfigError, match=r"tasks\.chat\.last_resort: must not be `async def`"):
+        Router(routes(["only"], ["small"], last_resort=sorry, plugins={"only": Scripted()}))

@@ -1,6 +1,7 @@
 """The settings of the built-in rules: what they are when nobody sets them, and what they may not be."""
 
 import pytest
+from attrs import fields
 
 from pointsman.errors import ConfigError
 from pointsman.policy.breaker import Breaker
@@ -46,6 +47,7 @@ MOST = [("breaker", "failure_share", 1.0, 1.001), ("retries", "refill", 1.0, 1.0
 
 @pytest.mark.parametrize("plugin", DEFAULTS)
 def test_what_nobody_sets_is_what_the_documentation_says(plugin):
+    assert {setting.name for setting in fields(plugin) if setting.init} == DEFAULTS[plugin].keys()
     made = plugin()
     assert {name: getattr(made, name) for name in DEFAULTS[plugin]} == DEFAULTS[plugin]
 
@@ -55,3 +57,9 @@ def test_a_setting_may_be_its_least_or_most_and_nothing_beyond(plugin, setting, 
     Router({"plugins": {plugin: {setting: allowed}}})
     with pytest.raises(ConfigError, match=rf"plugins\.{plugin}"):
         Router({"plugins": {plugin: {setting: refused}}})
+
+
+@pytest.mark.parametrize(("plugins", "active"), [({}, False), ({"limits": {}}, True)])
+def test_limits_stand_at_the_gate_when_the_configuration_names_them(plugins, active):
+    steps = Router({"plugins": plugins}).snapshot.hooks.admit
+    assert ("limits" in [step.plugin for step in steps]) == active

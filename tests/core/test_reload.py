@@ -1,8 +1,10 @@
 """A configuration file that changes while the program runs: used whole, within a second, or not at all."""
 
 import asyncio
+import gc
 import logging
 import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -13,12 +15,14 @@ from typing import ClassVar, TypeVar
 import pytest
 from attrs import define
 
-from pointsman import Completion, ConfigError, Router, UsageError
+from pointsman import Completion, ConfigError, Router, RouterClosed, UsageError
 from pointsman.events import ConfigChanged, ConfigRejected, Event, RequestFinished
 from pointsman.hookspecs import BackendInvocation, MetricEmission, hookimpl
+from pointsman.loading import from_config
 from tests.core.support import decided, outcomes, table
 from tests.faults.table import row
 from tests.support.site import Site
+from tests.support.streaming import Telling, whole
 
 E = TypeVar("E")
 
@@ -260,6 +264,53 @@ def test_a_broken_file_changes_nothing_and_is_said_once(file, mistake, said, cap
         eventually(router, "one m2")
 
 
+@pytest.mark.parametrize("emptied", ["", "# nothing yet"])
+def test_a_file_that_is_emptied_is_refused(file, emptied, caplog):
+    with Router.from_toml(file.path) as router:
+        ask(router)
+        file.path.write_text(emptied, "utf-8")
+        with pytest.raises(ConfigError, match="there are none any more"):
+            router.reload()
+        assert ask(router) == "one m1"
+
+
+def test_a_reload_in_a_signal_handler_during_a_reload_does_not_hang(file):
+    with Router.from_toml(file.path, watch=False) as router:
+        ask(router)
+        previous = signal.signal(signal.SIGUSR1, lambda *_: router.reload())
+        try:
+            for number in range(30):
+                threading.Timer(0.002, signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1)).start()
+                file.write(model=f"m{number}")
+                router.reload()
+        finally:
+            signal.signal(signal.SIGUSR1, previous)
+        assert ask(router) == "one m29"
+
+
+def test_a_router_that_is_dropped_ends_its_watch(file):
+    router = Router.from_toml(file.path)
+    ask(router)
+    assert "pointsman-watch" in {thread.name for thread in threading.enumerate()}
+    del router
+    gc.collect()
+    deadline = time.monotonic() + WITHIN
+    while "pointsman-watch" in {thread.name for thread in threading.enumerate()} and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "pointsman-watch" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_nothing_is_put_to_use_after_the_close(file):
+    router = Router.from_toml(file.path, watch=False)
+    ask(router)
+    snapshot = router.snapshot
+    router.close()
+    with pytest.raises(RouterClosed):
+        router._engine.use(snapshot)
+    with pytest.raises(RouterClosed):
+        router.reload()
+
+
 # What stays and what goes
 
 
@@ -316,6 +367,21 @@ def test_a_request_in_flight_keeps_what_it_began_with(file):
     ]
     assert [word for word, _ in own] == ["ear"], "its events went where it began"
     assert sorted(Named.story) == ["close one", "close two", "start one", "start two"]
+
+
+def test_a_stream_that_is_read_after_a_change_begins_with_the_new_configuration():
+    def config(task):
+        return table(["small"], {"only": Telling([whole("fine")])}) | {
+            "router": {"default_task": task},
+            "tasks": {task: {"models": ["small"]}},
+        }
+
+    with Router(config("chat")) as router:
+        stream = router.stream("hello")
+        router._engine.use(from_config(config("talk")))
+        answer = stream.collect()
+    assert answer.text == "fine"
+    assert decided(answer).task == "talk"
 
 
 def test_the_off_switch_reaches_every_new_request(file):

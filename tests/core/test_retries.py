@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pointsman.errors import AllTargetsFailed, Failure
-from pointsman.policy.retries import _Budget
+from pointsman.policy.retries import Retries, _Budget
 from pointsman.targets import Target
 from pointsman.testing import Answers, Fails, Hangs, Simulation
 from pointsman.verdicts import SkipTarget
@@ -212,6 +212,20 @@ def test_each_target_has_its_own():
     for second in range(50):
         simulation.request(at=second * 10, model="small" if second % 2 else "large")
     assert len(simulation.run().attempts) == 50 + 20
+
+
+def test_waiting_for_a_place_costs_no_retry():
+    """Those who look for it again and again pay once, when the attempt begins."""
+    first = iter([Fails("server", after=0.0), Answers(after=8.0)])
+    plugins = {"breaker": OFF, "limits": {"concurrency": {"only": 1}, "max_wait": "1m"}}
+    simulation = Simulation(routes(["only"], ["small"], plugins=plugins), lambda _: next(first, Answers(after=0.01)))
+    waiting = simulation.request(at=0.0)
+    simulation.request(at=0.0)
+    simulation.run()
+    assert waiting.answered
+    (retries,) = [one.instance for one in simulation.snapshot.plugins if isinstance(one.instance, Retries)]
+    spent = retries._budgets.here()._spent
+    assert list(spent.values()) == [pytest.approx(0.9)], "one retry, less a tenth for its answer"
 
 
 def test_without_a_budget_nothing_is_tried_again():

@@ -20,6 +20,7 @@ from pointsman.errors import (
     AttemptFailed,
     BadRequest,
     DeadlineExceeded,
+    Failure,
     NoTarget,
     PluginError,
     RouteError,
@@ -776,3 +777,24 @@ def test_a_request_whose_loop_is_gone_is_recorded_as_abandoned():
         gc.collect()
     story(sink.events)
     assert outcomes(sink.events) == ["abandoned", "abandoned"]
+
+
+# Failures that are none
+
+
+@pytest.mark.parametrize("wrong", ["boom", None, 7])
+def test_what_is_no_failure_is_the_backends_own_fault(wrong):
+    async def fails(*_):
+        raise AttemptFailed(wrong)
+
+    config = table(["small"], {"proxy": Scripted([fails]), "direct": Scripted()})
+    with Router(config) as router:
+        decision = decided(router.complete("hello"))
+    assert [str(attempt.target) for attempt in decision.attempts] == ["proxy/small", "direct/small"]
+    assert failed(decision.attempts[0]).kind == "plugin"
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1, "soon", 10**400])
+def test_a_failure_asks_for_a_wait_that_there_can_be(seconds):
+    with pytest.raises(ValueError, match="retry_after: a number of seconds"):
+        Failure.of("rate_limit", "slow down", retry_after=seconds)

@@ -3,7 +3,7 @@
 import pytest
 
 from pointsman.decision import Assignment
-from pointsman.errors import AllTargetsFailed, DeadlineExceeded, NoTarget, StreamInterrupted
+from pointsman.errors import AllTargetsFailed, DeadlineExceeded, NoTarget, PluginError, StreamInterrupted
 from pointsman.loading import from_config
 from pointsman.plan import Attempt, Committed, Failed, Pause, Relay, TimedOut, explain, plan
 from pointsman.verdicts import Next, Selection, SkipTarget, WaitUntil
@@ -153,3 +153,49 @@ def test_a_deadline_that_is_no_sooner_than_the_limit_clips_nothing():
     (attempt,) = run.decision.attempts
     assert attempt.failure is not None
     assert attempt.failure.breaker == "counts"
+
+
+def test_who_waits_for_the_gate_waits_as_long_as_the_policy_says_too():
+    busy = iter([False, True, False])
+    gate = Gatekeeper(lambda target, ctx: WaitUntil(ctx.now + 1, why="busy") if next(busy) else None)
+    patient = Deciding(lambda request, failure, state: None if state.skipped else Next(state.candidates[0], after=5))
+    made = table(["small"], {"only": Scripted()}, plugins={"gate": gate, "patient": patient})
+    assert drive(made, [failure("server")]).pauses == [5, 5]
+
+
+# What a request ends with
+
+
+@pytest.mark.parametrize(("known", "hook"), [({"code": "stream"}, "stream"), ({}, "complete")])
+def test_a_backend_at_fault_is_named_with_its_hook(known, hook):
+    run = drive(table(["small"], {"only": Scripted()}), [failure("plugin", **known)])
+    assert isinstance(run.error, PluginError)
+    assert (run.error.plugin, run.error.hook) == ("only", hook)
+
+
+@pytest.mark.parametrize(
+    ("kind", "blames", "effect"),
+    [
+        ("content_policy", "model", "counts"),
+        ("auth", "backend", "opens"),
+        ("timeout", "model", "counts"),
+    ],
+)
+def test_what_breaks_a_stream_is_blamed_as_ever_but_never_the_request(kind, blames, effect):
+    steps = plan(recorder(from_config(table()), chat(), Clock()), 10.0)
+    next(steps)
+    steps.send(Committed(1000.0))
+    with pytest.raises(StreamInterrupted) as broken:
+        steps.send(Failed(failure(kind)))
+    (attempt,) = broken.value.attempts
+    assert attempt.failure is not None
+    assert (attempt.failure.kind, attempt.failure.blames, attempt.failure.breaker) == ("interrupted", blames, effect)
+
+
+def test_ctrl_c_in_a_last_resort_is_raised():
+    def last_resort(request):
+        raise KeyboardInterrupt
+
+    made = table(["small"], {"only": Scripted()}, tasks={"chat": {"models": ["small"], "last_resort": last_resort}})
+    with pytest.raises(KeyboardInterrupt):
+        drive(made, [failure("auth")])

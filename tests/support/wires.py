@@ -88,6 +88,11 @@ def left_open() -> tuple[int, int]:
     return threading.active_count(), descriptors
 
 
+def more_is_open(before: tuple[int, int]) -> bool:
+    """Whether something is left that was not there before. What an earlier test left may have gone meanwhile."""
+    return any(now > then for now, then in zip(left_open(), before, strict=True))
+
+
 def event(content: str | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
     """One event of an answer, of OpenRouter or of a proxy before it."""
     delta = {"role": "assistant", "content": "" if content is None else content}

@@ -7,7 +7,7 @@ may raise a `RouteError` of its own to end the request.
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from math import inf
+from sys import float_info
 from typing import Any, TypeAlias, TypeVar
 
 from attrs import evolve, frozen
@@ -143,8 +143,8 @@ def _refusal(plugin: str, answer: SkipTarget | WaitUntil) -> Refusal:
 
 
 def _is_number(value: object) -> bool:
-    """NaN is none: it compares with nothing, so that no wait for it would ever end."""
-    return isinstance(value, int | float) and abs(value) <= inf
+    """NaN is none: it compares with nothing, so no wait for it would end. Nor is an integer beyond any float."""
+    return (isinstance(value, float) and value == value) or (isinstance(value, int) and abs(value) <= float_info.max)  # noqa: PLR0124 - NaN is not itself
 
 
 def _ask(step: Step[Callable[..., R | None]], hook: str, allowed: tuple[type, ...], *arguments: Any) -> R | None:

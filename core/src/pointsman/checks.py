@@ -1,5 +1,6 @@
 """Whether the parts of a configuration fit together: every name exists, every task can be served."""
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from math import isclose
@@ -59,6 +60,9 @@ def _tasks(config: Config) -> Iterator[Complaint]:
         if not task.models:
             yield Complaint(("tasks", name, "models"), "name at least one model")
         yield from _repeated(("tasks", name, "models"), task.models, "in this task")
+        if inspect.iscoroutinefunction(task.last_resort):
+            message = "must not be `async def`: it is called where a request ends, and returns its text at once"
+            yield Complaint(("tasks", name, "last_resort"), message)
 
 
 def _paths(config: Config, doubtful: AbstractSet[KeyPath]) -> Iterator[Complaint]:

@@ -8,7 +8,6 @@ been the same at two looks, so that a file is not read while somebody writes it.
 import os
 import threading
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -40,8 +39,11 @@ class ConfigFile:
 
     def __init__(self, path: Path, *, watched: bool) -> None:
         self.path = path
-        self.lock = PerProcess(threading.Lock)
-        """Held while it is read and put to use, so that what is in use is what was read last."""
+        self.lock = PerProcess(threading.RLock)
+        """Held while it is read and put to use, so that what is in use is what was read last.
+
+        Reentrant, so that a signal handler may reload while the main thread does.
+        """
         self._absolute = path.absolute()
         self._seen: Look = None
         """Its state when it was read last."""
@@ -58,7 +60,7 @@ class ConfigFile:
         if self._watched and (self._watch is None or not self._watch.is_alive):
             with self.lock.here():
                 if self._watch is None or not self._watch.is_alive:
-                    self._watch = Watch(self._absolute, self._seen, _reload(weakref.ref(router)))
+                    self._watch = Watch(self._absolute, self._seen, weakref.ref(router))
 
     def stop(self) -> None:
         """Watches it no more."""
@@ -67,26 +69,14 @@ class ConfigFile:
             self._watch.stop()
 
 
-def _reload(reference: "weakref.ref[Router]") -> Callable[[], bool]:
-    """Has the router reload, as long as there is one. The watch itself keeps none alive."""
-
-    def changed() -> bool:
-        router = reference()
-        if router is not None:
-            router.reload_when_changed()
-        return router is not None
-
-    return changed
-
-
 class Watch:
-    """A thread of its own that looks at a file, and calls `changed` when it is another one than it was."""
+    """A thread of its own that looks at a file, and has a router reload it when it is another one than it was."""
 
-    def __init__(self, path: Path, known: Look, changed: Callable[[], bool]) -> None:
-        """`known` is the state that was read last. `changed` returns whether to go on watching."""
+    def __init__(self, path: Path, known: Look, router: "weakref.ref[Router]") -> None:
+        """`known` is the state that was read last. The router is not kept alive; without it the watch ends."""
         self._path = path
         self._known = known
-        self._changed = changed
+        self._router = router
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="pointsman-watch", daemon=True)
         self._thread.start()
@@ -106,8 +96,11 @@ class Watch:
         last = self._known
         while not self._stop.wait(LOOK_EVERY):
             now = look_at(self._path)
+            router = self._router()
+            if router is None:
+                return
             if now != self._known and now == last:
                 self._known = now
-                if not self._changed():
-                    return
+                router.reload_when_changed()
             last = now
+            del router

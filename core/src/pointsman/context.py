@@ -33,6 +33,8 @@ class DecisionContext:
     """Seconds since the epoch, for events. No rule reads it."""
     process: int = field(factory=os.getpid)
     """This process's id, for state that a fork must not share."""
+    deadline: float = field(default=0.0, init=False)
+    """When the request has to be over, on the monotonic clock; set by its plan before the first attempt."""
     began: float = field(init=False)
     """When the request began, on the monotonic clock."""
     _random: Random | None = field(default=None, init=False)

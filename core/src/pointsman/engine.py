@@ -1,10 +1,9 @@
 """What runs behind a router's faces: the configuration in use, the requests by it, and all that they have open."""
 
 import asyncio
-import os
+import threading
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 
 from .asking import report_gate
@@ -18,6 +17,7 @@ from .generations import Generations
 from .hooks import Backend, Sink
 from .intake import Call
 from .loops import Loops
+from .per_process import PerProcess
 from .portal import Portal
 from .recorder import Recorder
 from .snapshot import Snapshot
@@ -25,14 +25,6 @@ from .verdicts import GateStatus
 
 BACKENDS_SHARE = 0.5
 """Of the time for closing, at most, for requests in flight and backends; what they leave of all of it is for sinks."""
-
-
-def recorder_for(call: Call, snapshot: Snapshot, delivery: Delivery | None = None) -> Recorder:
-    """The record of a request that begins now, by a configuration; without a delivery nobody is told."""
-    entropy, process = os.urandom(16), os.getpid()
-    listener = delivery.emitter(process) if delivery else None
-    ctx = DecisionContext(snapshot, int.from_bytes(entropy[:6], "big"), monotonic, listener, time, process)
-    return Recorder(entropy.hex(), call.request, ctx, copy_context())
 
 
 class Engine:
@@ -43,6 +35,8 @@ class Engine:
         self._loops = Loops()
         self._generations = Generations(snapshot, self._let_go)
         self._closed = False
+        self._changing = PerProcess(threading.RLock)
+        """Held while a configuration is put to use, so that nothing is opened by one after the close."""
         self.driver = Driver(self._loops)
         self.portal = Portal()
 
@@ -59,9 +53,11 @@ class Engine:
 
     def use(self, snapshot: Snapshot) -> None:
         """Requests begin with this configuration from now on; those in flight keep theirs."""
-        # In this order: who begins with the new configuration never tells a sink that only the old one has.
-        self._delivery.replace(snapshot.hooks.sinks, snapshot.config.router.event_queue)
-        self._generations.replace(snapshot)
+        with self._changing.here():
+            self.check_open("the router was closed while its configuration was read")
+            # In this order: who begins with the new configuration never tells a sink that only the old one has.
+            self._delivery.replace(snapshot.hooks.sinks, snapshot.config.router.event_queue)
+            self._generations.replace(snapshot)
 
     def tell(self, event: Event) -> None:
         """Tells every sink."""
@@ -73,12 +69,13 @@ class Engine:
         self, call: Call, carry_out: Callable[[Recorder, float], Coroutine[Any, Any, Completion]]
     ) -> Completion:
         """One request, by the configuration that is current when it begins."""
-        generation = self._generations.begin(call)
+        generation = self._generations.begin(begun := call)
         try:
-            recorder = recorder_for(call, generation.snapshot, self._delivery)
+            call = call.by(generation.snapshot)
+            recorder = Recorder.of(call.request, generation.snapshot, self._delivery)
             return await carry_out(recorder, call.time_allowed)
         finally:
-            self._generations.end(generation, call)
+            self._generations.end(generation, begun)
 
     def health(self) -> tuple[GateStatus, ...]:
         """What every gate holds."""
@@ -94,13 +91,15 @@ class Engine:
 
     def close(self, timeout: float) -> tuple[SinkReport, ...]:
         """Cancels what is in flight in the synchronous face, closes backends and sinks, within `timeout` seconds."""
-        self._closed = True
+        with self._changing.here():
+            self._closed = True
         began = monotonic()
         return self._close_rest(began + timeout * BACKENDS_SHARE, began + timeout)
 
     async def aclose(self, timeout: float) -> tuple[SinkReport, ...]:  # noqa: ASYNC109 - as `close`
         """`close`, from inside an event loop."""
-        self._closed = True
+        with self._changing.here():
+            self._closed = True
         began = monotonic()
         await self._loops.close_here(timeout * BACKENDS_SHARE)
         return await asyncio.to_thread(self._close_rest, began + timeout * BACKENDS_SHARE, began + timeout)

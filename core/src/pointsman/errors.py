@@ -41,6 +41,9 @@ BreakerEffect: TypeAlias = Literal["counts", "opens", "neutral"]
 Delivery: TypeAlias = Literal["not_sent", "possibly_billed", "answered"]
 """How far the request got: never left, may have been worked on, or the server answered."""
 
+LONGEST = 10.0**9
+"""Seconds that something may be shut: more is no number that a server means."""
+
 DEFAULTS: Mapping[Kind, tuple[Blame, BreakerEffect]] = {
     "connect": ("backend", "counts"),
     "auth": ("backend", "opens"),
@@ -59,6 +62,12 @@ DEFAULTS: Mapping[Kind, tuple[Blame, BreakerEffect]] = {
 }
 
 
+def _seconds(failure: object, attribute: object, value: object) -> None:  # noqa: ARG001 - attrs's signature
+    """Refuses what no breaker could wait for, at the place where a backend writes it."""
+    if value is not None and not (isinstance(value, int | float) and 0 <= value < LONGEST):
+        raise ValueError(f"retry_after: a number of seconds, 0 or more, not {value!r}")
+
+
 @frozen(kw_only=True)
 class Failure:
     """Why one attempt failed. Holds no key, no prompt and no completion."""
@@ -74,7 +83,7 @@ class Failure:
     """The HTTP status, where there was an answer."""
     code: str | None = None
     """The error's own code or type, where it is a plain word or number."""
-    retry_after: float | None = None
+    retry_after: float | None = field(default=None, validator=_seconds)
     """Seconds that the server asks us to stay away, already clamped."""
     delivery: Delivery = "answered"
     provider: str | None = None
@@ -123,6 +132,8 @@ class AttemptFailed(PointsmanError):
     """Raised by a backend when one attempt failed; the `__cause__` of what the caller catches."""
 
     def __init__(self, failure: Failure, partial: "Completion | None" = None) -> None:
+        if not isinstance(failure, Failure):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err
+            raise TypeError(f"AttemptFailed takes a Failure, not {type(failure).__name__}; Failure.of makes one")
         super().__init__(str(failure))
         self.failure = failure
         self.partial = partial

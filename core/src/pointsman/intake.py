@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-from attrs import define
+from attrs import define, evolve
 
 from .chat import JSON, NOTHING, Message, Request
 from .errors import BadRequest
@@ -31,11 +31,26 @@ LONGEST = sys.float_info.max
 
 @define(kw_only=True, eq=False)
 class Call:
-    """A request, the configuration that it started with, and its time in seconds."""
+    """A request, the configuration that it was checked by, and its time in seconds."""
 
     request: Request
     snapshot: Snapshot
     time_allowed: float
+    task: str | None
+    deadline: object
+    """These two as the caller gave them, or None."""
+
+    def by(self, snapshot: Snapshot) -> "Call":
+        """The same call by another configuration, whose defaults are its own."""
+        if snapshot is self.snapshot:
+            return self
+        task = self.task if self.task is not None else _default_task(snapshot)
+        return evolve(
+            self,
+            request=evolve(self.request, task=task),
+            snapshot=snapshot,
+            time_allowed=_seconds(self.deadline, snapshot),
+        )
 
     @classmethod
     def of(
@@ -73,7 +88,13 @@ class Call:
             extra_body=NOTHING if extra_body is None else _extra_body(extra_body),
             labels=NO_LABELS if labels is None else _copied("labels", labels),
         )
-        return cls(request=request, snapshot=snapshot, time_allowed=_seconds(deadline, snapshot))
+        return cls(
+            request=request,
+            snapshot=snapshot,
+            time_allowed=_seconds(deadline, snapshot),
+            task=task,
+            deadline=deadline,
+        )
 
 
 def _wrong(argument: str, value: object, wanted: str) -> BadRequest:

@@ -30,6 +30,10 @@ def from_toml(path: Path, earlier: Snapshot | None = None, *, read_secrets: bool
 
     text, table = toml_file.read(path)
     snapshot, complaints = _build(table, earlier, read_secrets=read_secrets)
+    if snapshot is not None and earlier is not None and earlier.catalog.targets and not snapshot.catalog.targets:
+        # A file that somebody is just emptying, most likely; it would leave every request without a target.
+        complaints = [Complaint(("models",), "there are none any more; add one with an `on` table")]
+        snapshot = None
     if snapshot is None:
         raise ConfigError(toml_file.placed(complaints, text, path))
     return snapshot

@@ -104,7 +104,7 @@ def plan(recorder: Recorder, time_allowed: float) -> Plan:
     Returns the completion with its decision: an answer, or the task's last resort. Raises a `RouteError` with the
     decision, the last failure as its cause.
     """
-    deadline = recorder.began + time_allowed
+    deadline = recorder.ctx.deadline = recorder.began + time_allowed
     try:
         try:
             _select(recorder)
@@ -307,17 +307,25 @@ def _attempt(
 
 
 def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[float, bool]:
-    """Seconds for an attempt, and whether the deadline made them fewer than the configured limit.
+    """Seconds for an attempt, and whether they are too few to hold it against anyone that they were not enough.
 
     What could still be tried afterwards keeps `reserve` seconds each; when there is less than that,
-    everyone gets the same.
+    everyone gets the same. Too few is half of what a request's first attempt has by the configuration, or less:
+    a caller in a hurry, or failures before it, have taken the rest.
     """
     router = recorder.ctx.snapshot.config.router
     untried = len(recorder.candidates) - 1
     if recorder.attempts or recorder.skipped:
         done = {target, *(one.target for one in recorder.attempts), *recorder.skipped}
         untried = len(recorder.candidates) - len(done.intersection(recorder.candidates))
-    others = min(untried, _attempts_left(recorder) - 1)
-    share = max(time_left - router.reserve * others, time_left / (others + 1), SHORTEST)
     limit = router.first_token_timeout if recorder.request.stream else router.attempt_timeout
-    return min(share, limit), share < limit
+    time_limit = min(_share(time_left, min(untried, _attempts_left(recorder) - 1), router.reserve), limit)
+    if time_limit == limit:
+        return time_limit, False
+    others_at_first = min(len(recorder.candidates), router.max_attempts) - 1
+    usual = min(_share(router.deadline, others_at_first, router.reserve), limit)
+    return time_limit, time_limit <= usual / 2
+
+
+def _share(time_left: float, others: int, reserve: float) -> float:
+    return max(time_left - reserve * others, time_left / (others + 1), SHORTEST)

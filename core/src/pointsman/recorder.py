@@ -1,17 +1,32 @@
 """Writes one request's story down once: as the decision record, and as events."""
 
-from contextvars import Context
+import os
+from contextvars import Context, copy_context
+from time import monotonic, time
+from typing import TYPE_CHECKING, Self
 
 from .chat import Completion, Request
 from .context import DecisionContext
 from .decision import Assignment, AttemptOutcome, AttemptRecord, Decision, RequestOutcome, SelectionStep, SkippedTarget
 from .errors import Failure
 from .events import AttemptFinished, AttemptStarted, RequestFinished, RequestStarted
+from .snapshot import Snapshot
 from .targets import Target
+
+if TYPE_CHECKING:
+    from .delivery import Delivery
 
 
 class Recorder:
     """The growing record of one request. `context` is the caller's context variables."""
+
+    @classmethod
+    def of(cls, request: Request, snapshot: Snapshot, delivery: "Delivery | None" = None) -> Self:
+        """The record of a request that begins now, by a configuration; without a delivery nobody is told."""
+        entropy, process = os.urandom(16), os.getpid()
+        listener = delivery.emitter(process) if delivery else None
+        ctx = DecisionContext(snapshot, int.from_bytes(entropy[:6], "big"), monotonic, listener, time, process)
+        return cls(entropy.hex(), request, ctx, copy_context())
 
     def __init__(self, request_id: str, request: Request, ctx: DecisionContext, context: Context) -> None:
         self.request_id = request_id

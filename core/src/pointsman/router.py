@@ -20,7 +20,7 @@ from .config import Config
 from .config_file import ConfigFile
 from .decision import Decision
 from .delivery import SinkReport
-from .engine import Engine, recorder_for
+from .engine import Engine
 from .errors import ConfigError, RouterClosed, UsageError
 from .events import ConfigChanged, ConfigRejected
 from .flow import Flow
@@ -260,7 +260,7 @@ class Router:
             extra_body=extra_body,
             parameters=parameters,
         )
-        return explain(recorder_for(call, call.snapshot))
+        return explain(Recorder.of(call.request, call.snapshot))
 
     def _serve(
         self, call: Call, carry_out: Callable[[Recorder, float], Coroutine[Any, Any, Completion]]

@@ -8,8 +8,10 @@ import click
 
 from pointsman.decision import Decision
 from pointsman.errors import RouteError
+from pointsman.intake import Call
 from pointsman.loading import from_toml
-from pointsman.router import Router
+from pointsman.plan import explain
+from pointsman.recorder import Recorder
 from pointsman.targets import Target
 
 from .columns import fits, heading, line, table
@@ -28,14 +30,15 @@ def run(
 ) -> None:
     """Prints the decision: the candidates after every step, and why."""
     snapshot = from_toml(Path(config), read_secrets=False)
-    with Router(snapshot) as router:
-        try:
-            decision = router.explain(prompt, task=task, unit=unit, model=model, **parameters)
-        except RouteError as error:
-            if error.decision is None or not error.decision.steps:
-                raise
-            _show(error.decision, snapshot.catalog.targets, error, as_json=as_json)
-            raise SystemExit(FAILED) from None
+    call = Call.of(snapshot, prompt, task=task, unit=unit, model=model, parameters=parameters)
+    try:
+        # What `Router.explain` does, without what a router has for calling anyone: that takes time to import.
+        decision = explain(Recorder.of(call.request, snapshot))
+    except RouteError as error:
+        if error.decision is None or not error.decision.steps:
+            raise
+        _show(error.decision, snapshot.catalog.targets, error, as_json=as_json)
+        raise SystemExit(FAILED) from None
     _show(decision, snapshot.catalog.targets, None, as_json=as_json)
 
 

@@ -59,7 +59,7 @@ class Breaker(Gate):
     opens_at_once_for: Seconds = field(default=Seconds(60.0), validator=validators.gt(Seconds(0.0)))
     """After a failure that opens at once, where the server does not say how long to stay away."""
     probe_lease: Seconds = field(default=Seconds(60.0), validator=validators.gt(Seconds(0.0)))
-    """How long the attempt that was let through keeps others out, should nothing be heard of it."""
+    """How long the attempt that was let through keeps others out at least, should nothing be heard of it."""
     _store: PerProcess[CircuitStore] = field(init=False)
     _permits: dict[Target, _Leased] = field(factory=dict[Target, _Leased], init=False)
     """The last one of each target: while nothing fails, a store gives the same lease again and again."""
@@ -79,7 +79,7 @@ class Breaker(Gate):
 
     @hookimpl
     def admit(self, target: Target, ctx: DecisionContext) -> Permit | SkipTarget:
-        answer, moved = self._store.of(ctx.process).admit(_keys(target), ctx.now)
+        answer, moved = self._store.of(ctx.process).admit(_keys(target), ctx.now, ctx.deadline)
         known = self._permits.get(target)
         if known is not None and known.lease is answer:
             return known

@@ -69,13 +69,16 @@ class Circuit:
         """Seconds until an attempt may go, or until it is worth asking again; None when one may go now."""
         return None if self.admits(now) else self._until - now
 
-    def admit(self, now: float) -> Change | None:
-        """Lets an attempt go, which `admits` has allowed; its results belong to the `generation` after this."""
+    def admit(self, now: float, ends_by: float = 0.0) -> Change | None:
+        """Lets an attempt go, which `admits` has allowed; its results belong to the `generation` after this.
+
+        Its lease lasts until `ends_by` at least, by when an attempt that is heard of at all has ended.
+        """
         if self.state == "closed":
             return None
         before = self.state
         self._move("half_open")
-        self._until = now + self.thresholds.lease
+        self._until = max(now + self.thresholds.lease, ends_by)
         return None if before == "half_open" else Change(before, "half_open", "one attempt may see whether it works")
 
     def succeeded(self, generation: int, now: float) -> Change | None:

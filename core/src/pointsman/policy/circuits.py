@@ -66,8 +66,11 @@ class Reading:
 class CircuitStore(Protocol):
     """Keeps circuits. Every method is called from any thread, and is atomic."""
 
-    def admit(self, keys: tuple[CircuitKey, ...], now: float) -> tuple[Lease | Shut, Sequence[Moved]]:
-        """A lease when every circuit of `keys` lets an attempt through, else the one that stays shut the longest."""
+    def admit(self, keys: tuple[CircuitKey, ...], now: float, ends_by: float) -> tuple[Lease | Shut, Sequence[Moved]]:
+        """A lease when every circuit of `keys` lets an attempt through, else the one that stays shut the longest.
+
+        `ends_by` is when an attempt that is made now has ended.
+        """
         ...
 
     def settle(self, lease: Lease, effects: Sequence[Effect], why: str, now: float, random: Random) -> Sequence[Moved]:
@@ -100,7 +103,7 @@ class InProcess(CircuitStore):
         self._calm: dict[tuple[CircuitKey, ...], _Held] = {}
         """Leases of keys whose circuits are all closed: good for every attempt until a circuit moves."""
 
-    def admit(self, keys: tuple[CircuitKey, ...], now: float) -> tuple[Lease | Shut, Sequence[Moved]]:
+    def admit(self, keys: tuple[CircuitKey, ...], now: float, ends_by: float) -> tuple[Lease | Shut, Sequence[Moved]]:
         calm = self._calm.get(keys)
         if calm is not None:
             return calm, ()
@@ -113,7 +116,7 @@ class InProcess(CircuitStore):
             ]
             if shut:
                 return max(shut, key=lambda one: one.retry_after), ()
-            moved = _moved(keys, [circuit.admit(now) for circuit in circuits])
+            moved = _moved(keys, [circuit.admit(now, ends_by) for circuit in circuits])
             parts = zip(keys, circuits, [circuit.generation for circuit in circuits], strict=True)
             lease = _Held(tuple(parts))
             if all(circuit.state == "closed" for circuit in circuits):

@@ -5,8 +5,9 @@ overloaded server into a dead one, so they are paid for: each target has a budge
 """
 
 import threading
+from weakref import WeakKeyDictionary
 
-from attrs import define, field, validators
+from attrs import define, field, frozen, validators
 
 from ..chat import Request
 from ..context import DecisionContext, RouteState
@@ -16,7 +17,7 @@ from ..hookspecs import FallbackDecision, Gate, hookimpl
 from ..per_process import PerProcess
 from ..settings import Seconds
 from ..targets import Target
-from ..verdicts import Next, Permit
+from ..verdicts import Next, Permit, SkipTarget
 
 PASSING: frozenset[Kind] = frozenset({"connect", "server", "timeout", "bad_response"})
 """Kinds that may be over in a moment. So may `rate_limit`, where the server says when."""
@@ -27,24 +28,28 @@ ROUNDING = 1e-9
 
 
 class _Budget:
-    """Retries that each target still has."""
+    """Retries that each target still has, and those that requests are about to make."""
 
     def __init__(self, size: float) -> None:
         self._size = size
         self._lock = threading.Lock()
         self._spent: dict[Target, float] = {}
         """What is missing from a full budget, for those targets where something is."""
+        self.wanted: WeakKeyDictionary[DecisionContext, Target] = WeakKeyDictionary()
+        """By request, the target that it goes to once more. It is paid for at the gate, when the attempt begins."""
 
     def is_full(self, target: Target) -> bool:
         return target not in self._spent
 
+    def has_one(self, target: Target) -> bool:
+        return self._spent.get(target, 0.0) + 1 <= self._size + ROUNDING
+
     def spend(self, target: Target) -> bool:
         """Whether there was one left."""
         with self._lock:
-            spent = self._spent.get(target, 0.0)
-            if spent + 1 > self._size + ROUNDING:
+            if not self.has_one(target):
                 return False
-            self._spent[target] = spent + 1
+            self._spent[target] = self._spent.get(target, 0.0) + 1
             return True
 
     def refill(self, target: Target, amount: float) -> None:
@@ -52,6 +57,11 @@ class _Budget:
             spent = self._spent.pop(target, 0.0) - amount
             if spent > 0:
                 self._spent[target] = spent
+
+
+@frozen(eq=False)
+class _Paid(Permit):
+    """For an attempt that has cost a retry."""
 
 
 @define(eq=False, kw_only=True)
@@ -88,14 +98,19 @@ class Retries(FallbackDecision, Gate):
             if not tries or target in refused:
                 continue
             wait = self._wait(tries, state.ctx)
-            if wait is not None and wait < state.time_left and self._budgets.of(state.ctx.process).spend(target):
+            budget = self._budgets.of(state.ctx.process)
+            if wait is not None and wait < state.time_left and budget.has_one(target):
+                budget.wanted[state.ctx] = target
                 return Next(target, after=wait, why=f"attempt {len(tries) + 1} on it: no other target is left")
         return None
 
     @hookimpl
-    def admit(self, target: Target, ctx: DecisionContext) -> Permit | None:
-        """Wants to hear how an attempt ends only where there is something to refill."""
-        return None if self._budgets.of(ctx.process).is_full(target) else Permit(target)
+    def admit(self, target: Target, ctx: DecisionContext) -> Permit | SkipTarget | None:
+        """Pays for a retry; else wants to hear how an attempt ends where there is something to refill."""
+        budget = self._budgets.of(ctx.process)
+        if budget.wanted and budget.wanted.pop(ctx, None) == target:
+            return _Paid(target) if budget.spend(target) else SkipTarget("its budget of retries is spent")
+        return None if budget.is_full(target) else Permit(target)
 
     @hookimpl
     def settle(
@@ -107,6 +122,8 @@ class Retries(FallbackDecision, Gate):
     ) -> None:
         if outcome == "answered":
             self._budgets.of(ctx.process).refill(permit.target, self.refill)
+        elif outcome is None and isinstance(permit, _Paid):
+            self._budgets.of(ctx.process).refill(permit.target, 1.0)  # another gate refused, so it was not made
 
     def _wait(self, tries: list[AttemptRecord], ctx: DecisionContext) -> float | None:
         """Seconds before another attempt, or None where that is no use."""
