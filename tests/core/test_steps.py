@@ -85,6 +85,14 @@ def test_the_first_step_says_why_its_task_has_these_models(why, told):
     assert run.decision.steps[0].why == told
 
 
+def test_a_task_does_not_bring_back_what_an_earlier_step_left_out():
+    large = Selecting(
+        lambda request, candidates, ctx: Selection([t for t in candidates if t.model == "large"], why="!")
+    )
+    run = drive(table(plugins={"pin": large}, order={"select_model": ["pin", "tasks", "rollout"]}))
+    assert [str(target) for target in run.decision.candidates] == ["proxy/large", "direct/large"]
+
+
 def test_an_explanation_that_fails_carries_the_decision():
     nothing = Selecting(lambda request, candidates, ctx: Selection((), why="closed"))
     made = from_config(table(plugins={"nothing": nothing}))
