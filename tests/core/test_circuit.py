@@ -227,6 +227,15 @@ def test_a_probe_that_fails_opens_it_for_twice_as_long_up_to_the_cap():
     assert pauses == [10.0, 20.0, 40.0, 80.0, 120.0, 120.0, 120.0, 120.0]
 
 
+def test_one_failed_probe_is_enough_to_open_it_again():
+    circuit = Circuit(LIMITS)
+    circuit.tripped(0, 100.0, 5.0, LONGEST, "no key")
+    circuit.admit(105.0)
+    change = circuit.failed(circuit.generation, 105.0, LONGEST, "down")
+    assert change is not None
+    assert (change.before, change.after, change.why) == ("half_open", "open", "down")
+
+
 def test_thousands_of_failed_probes_are_no_trouble():
     circuit, now = opened(), 105.0
     for _ in range(1100):

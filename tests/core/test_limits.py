@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pointsman.errors import AllTargetsFailed, ConfigError
+from pointsman.policy.limits import Limits
 from pointsman.router import Router
 from pointsman.testing import Answers, Fails, Hangs, Simulation
 from tests.core.simulated import always, routes
@@ -117,6 +118,15 @@ def test_an_attempt_that_has_ended_is_still_one_of_its_minute():
     calls = [simulation.request(at=start) for start in (0, 5, 10)]
     simulation.run()
     assert [call.answered for call in calls] == [True, True, False]
+
+
+def test_no_more_than_a_minute_is_remembered():
+    gate = Limits(per_minute={"only": 100})
+    simulation = simulated(gate)
+    for second in range(500):
+        simulation.request(at=second)
+    simulation.run()
+    assert len(gate._counts.here().began["only"]) == 60
 
 
 def test_an_attempt_that_another_gate_refuses_leaves_its_place(caplog):

@@ -81,7 +81,7 @@ def test_pauses_are_left_to_chance_below_a_limit_that_doubles():
         simulation.request(at=0)
         times = [attempt.time for attempt in simulation.run().attempts]
         pauses = [after - before for before, after in pairwise(times)]
-        assert all(0 <= pause <= limit for pause, limit in zip(pauses, (0.5, 1.0, 2.0), strict=True))
+        assert all(0 < pause <= limit for pause, limit in zip(pauses, (0.5, 1.0, 2.0), strict=True))
         longest = [max(pair) for pair in zip(longest, pauses, strict=True)]
     assert [seen > 0.8 * limit for seen, limit in zip(longest, (0.5, 1.0, 2.0), strict=True)] == [True] * 3
 
@@ -242,19 +242,27 @@ def test_a_pause_ends_with_the_request():
 
 
 @proves(4)
-def test_what_was_not_earned_back_stays_spent_and_nothing_is_saved_up():
-    one, full = Target(model="small", backend="only", name="x"), _Budget(1.5)
-    assert full.spend(one)
-    full.refill(one, 0.1)
-    assert not full.spend(one)
+def test_what_was_not_earned_back_stays_spent():
+    target, budget = Target(model="small", backend="only", name="x"), _Budget(1.0)
+    assert budget.spend(target)
+    budget.refill(target, 0.1)
+    assert not budget.spend(target)
+
+
+def test_nothing_is_saved_up():
+    target, budget = Target(model="small", backend="only", name="x"), _Budget(1.5)
+    assert budget.spend(target)
+    budget.refill(target, 0.95)
+    budget.refill(target, 0.95)
+    assert [budget.spend(target), budget.spend(target)] == [True, False]
+
+
+def test_an_answer_that_comes_when_the_budget_is_full_again_takes_nothing_from_it():
+    target, budget = Target(model="small", backend="only", name="x"), _Budget(1.0)
+    assert budget.spend(target)
     for _ in range(3):
-        full.refill(one, 0.8)
-    assert full.spend(one)
-    assert not full.spend(one)
-    # Answers may come when it is full already: their attempts began before it was.
-    for _ in range(4):
-        full.refill(one, 0.6)
-    assert full.spend(one)
+        budget.refill(target, 0.6)
+    assert budget.spend(target)
 
 
 @settings(max_examples=60, deadline=None)

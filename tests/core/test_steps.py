@@ -3,7 +3,7 @@
 import pytest
 
 from pointsman.decision import Assignment
-from pointsman.errors import AllTargetsFailed, DeadlineExceeded, NoTarget, PluginError, StreamInterrupted
+from pointsman.errors import AllTargetsFailed, ContextLength, DeadlineExceeded, NoTarget, PluginError, StreamInterrupted
 from pointsman.loading import from_config
 from pointsman.plan import Attempt, Committed, Failed, Pause, Relay, TimedOut, explain, plan
 from pointsman.verdicts import Next, Selection, SkipTarget, WaitUntil
@@ -77,6 +77,20 @@ def test_a_step_that_assigns_nothing_keeps_the_assignment():
     decision = drive(table(plugins={"later": later}, order={"select_model": ["tasks", "rollout", "later"]})).decision
     assert isinstance(decision.assignment, Assignment)
     assert decision.assignment.path == "only"
+
+
+@pytest.mark.parametrize(("why", "told"), [("short letters", "short letters"), ("", "the models of chat")])
+def test_the_first_step_says_why_its_task_has_these_models(why, told):
+    run = drive(table(["small"], tasks={"chat": {"models": ["small"], "why": why}}))
+    assert run.decision.steps[0].why == told
+
+
+def test_a_task_does_not_bring_back_what_an_earlier_step_left_out():
+    large = Selecting(
+        lambda request, candidates, ctx: Selection([t for t in candidates if t.model == "large"], why="!")
+    )
+    run = drive(table(plugins={"pin": large}, order={"select_model": ["pin", "tasks", "rollout"]}))
+    assert [str(target) for target in run.decision.candidates] == ["proxy/large", "direct/large"]
 
 
 def test_an_explanation_that_fails_carries_the_decision():
@@ -163,7 +177,35 @@ def test_who_waits_for_the_gate_waits_as_long_as_the_policy_says_too():
     assert drive(made, [failure("server")]).pauses == [5, 5]
 
 
+def test_the_last_attempt_goes_to_a_new_backend_and_says_so_only_where_it_had_to_be_kept():
+    made = table(["small", "large"], {"a": Scripted(), "b": Scripted()}, router={"max_attempts": 2})
+    kept = drive(made, [failure()]).decision.attempts[-1]
+    assert (str(kept.target), kept.why) == (
+        "b/small",
+        "after server on a/small, the last attempt is for a backend not yet tried",
+    )
+    made["models"]["large"] = {"on": {"b": "x"}}
+    next_one = drive(made, [failure()]).decision.attempts[-1]
+    assert (str(next_one.target), next_one.why) == ("b/small", "after server on a/small")
+    made["models"]["large"] = {"on": {"a": "x"}}
+    only = drive(made, [failure()]).decision.attempts[-1]
+    assert str(only.target) == "b/small"
+
+
+def test_a_prompt_that_an_unknown_context_was_too_small_for_goes_nowhere_else():
+    made = table(["small", "large"], {"only": Scripted()})
+    made["models"]["large"]["context"] = 8000
+    run = drive(made, [failure("context_length")])
+    assert run.tried == ["only/small"]
+    assert isinstance(run.error, ContextLength)
+
+
 # What a request ends with
+
+
+def test_a_request_that_is_at_fault_is_told_so():
+    run = drive(table(), [failure("bad_request")])
+    assert str(run.error).startswith("the request itself is at fault; attempt 1")
 
 
 @pytest.mark.parametrize(("known", "hook"), [({"code": "stream"}, "stream"), ({}, "complete")])
