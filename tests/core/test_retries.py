@@ -241,7 +241,6 @@ def test_a_pause_ends_with_the_request():
     assert call.duration <= 10.0
 
 
-@proves(4)
 def test_what_was_not_earned_back_stays_spent():
     target, budget = Target(model="small", backend="only", name="x"), _Budget(1.0)
     assert budget.spend(target)
@@ -265,6 +264,7 @@ def test_an_answer_that_comes_when_the_budget_is_full_again_takes_nothing_from_i
     assert budget.spend(target)
 
 
+@proves(4)
 @settings(max_examples=60, deadline=None)
 @given(
     ends=st.lists(st.booleans(), min_size=1, max_size=150),
