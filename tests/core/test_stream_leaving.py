@@ -471,6 +471,32 @@ def test_closing_the_router_ends_the_streams_that_threads_read():
     assert world.proxy.open == 0
 
 
+@pytest.mark.parametrize("closer", ["close", "aclose"])
+def test_closing_the_router_ends_the_streams_that_tasks_read(closer):
+    gate = Gatekeeper()
+    world = World({"proxy": Telling([[*said("a"), silence]])}, plugins={"gate": gate})
+
+    async def main():
+        router = world.new_router()
+        reader = asyncio.create_task(router.astream("hello").collect())
+        await until(lambda: world.proxy.yielded == 1)
+        began = monotonic()
+        if closer == "aclose":
+            await router.aclose()
+        else:
+            await asyncio.to_thread(router.close)
+        with pytest.raises(RouterClosed, match="while this request was in flight"):
+            await reader
+        assert monotonic() - began < AT_ONCE
+        await nothing_left()
+
+    asyncio.run(main())
+    gate.check()
+    assert gate.outcomes == ["cancelled"]
+    assert outcomes(world) == ["cancelled", "cancelled"]
+    assert world.proxy.open == 0
+
+
 def test_a_stream_of_a_closed_router_cannot_be_begun():
     world = one_backend(*whole("fine"))
     router = world.new_router()
