@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from textwrap import dedent
 from time import monotonic
@@ -560,6 +561,29 @@ def test_two_threads_read_two_streams():
         for thread in threads:
             thread.join()
     assert read == ["".join(one) for one in texts]
+
+
+def test_threads_that_begin_one_stream_at_once_make_one_request_and_share_its_chunks():
+    texts = [f"{n} " for n in range(2000)]
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(5):
+            world = World({"proxy": Telling([[*said(*texts), end()]])})
+            with world.new_router() as router, ThreadPoolExecutor(4) as pool:
+                stream, ready = router.stream("hello"), threading.Barrier(4)
+
+                def read(stream=stream, ready=ready):
+                    ready.wait(10)
+                    return [chunk.text for chunk in stream if chunk.text]
+
+                readers = [pool.submit(read) for _ in range(4)]
+                taken = [text for reader in readers for text in reader.result(10)]
+            assert world.proxy.calls == 1
+            assert sorted(taken) == sorted(texts)
+            assert outcomes(world) == ["answered", "answered"]
+    finally:
+        sys.setswitchinterval(switching)
 
 
 def test_a_stream_begun_in_one_thread_is_read_and_closed_in_others():

@@ -124,18 +124,23 @@ class ThreadFlow(Flow):
 
     def take(self) -> Chunk | None:
         """The next chunk; waits for it. None when the request has ended and everything was taken."""
-        if not self.chunks:
+        while (chunk := self._pop()) is None:
             # Before the lock, which may have been held when the process forked.
             if os.getpid() != self._process:
                 raise UsageError("this stream was begun in another process; read it there")
             with self._changed:
                 self._changed.wait_for(lambda: self.chunks or self._ended)
-        if not self.chunks:
-            return None
-        chunk = self.chunks.popleft()
+            if self._ended and not self.chunks:
+                return None
         if self.held_back and len(self.chunks) <= READ_AHEAD // 2 and self.loop is not None:
             self.loop.call_soon_threadsafe(self._room.set)
         return chunk
+
+    def _pop(self) -> Chunk | None:
+        try:
+            return self.chunks.popleft()
+        except IndexError:  # not looked at before: another thread may take the last one in between
+            return None
 
     def cancel(self, timeout: float) -> None:
         """Cancels the request, and waits up to `timeout` seconds until it has released everything."""
