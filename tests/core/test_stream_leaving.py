@@ -306,6 +306,35 @@ def test_a_stream_is_read_in_the_loop_that_it_was_begun_in():
         one.run(stream.aclose())
 
 
+def test_a_stream_is_closed_in_the_loop_that_it_was_begun_in():
+    world = World({"proxy": Telling([[*said("a"), silence]])})
+    with world.new_router() as router, asyncio.Runner() as one:
+        stream = router.astream("hello")
+        one.run(as_coroutine(anext(stream)))
+        with pytest.raises(UsageError, match="another event loop"):
+            asyncio.run(asyncio.wait_for(stream.aclose(), 1))
+        assert world.proxy.open == 1
+        one.run(stream.aclose())
+        asyncio.run(stream.aclose())  # there is nothing more to close, wherever that is
+    assert outcomes(world) == ["abandoned", "abandoned"]
+
+
+def test_a_second_task_that_waits_for_the_same_stream_is_told_and_the_first_reads_on():
+    world = World({"proxy": Telling([[pause(0.02), *said("a"), pause(0.02), *said("b"), end()]])})
+
+    async def main():
+        async with world.new_router() as router:
+            stream = router.astream("hello")
+            first = asyncio.create_task(stream.collect())
+            await until(lambda: world.proxy.open == 1)
+            with pytest.raises(UsageError, match="another task"):
+                await asyncio.wait_for(anext(stream), 1)
+            assert (await first).text == "ab"
+
+    asyncio.run(main())
+    assert outcomes(world) == ["answered", "answered"]
+
+
 async def as_coroutine(awaitable):
     return await awaitable
 

@@ -98,12 +98,17 @@ class LoopFlow(Flow):
             self._room.set()
         return chunk
 
+    def check_here(self) -> None:
+        """Raises `UsageError` in another event loop than the request's: neither could wake the other."""
+        if asyncio.get_running_loop() is not self.loop:
+            raise UsageError("this stream was begun in another event loop; read and close it there")
+
     async def wait(self) -> None:
         """Returns when it is worth looking again."""
-        loop = asyncio.get_running_loop()
-        if loop is not self.loop:
-            raise UsageError("this stream was begun in another event loop; read it there")
-        self._reader = loop.create_future()
+        self.check_here()
+        if self._reader is not None:
+            raise UsageError("another task waits for this stream's next chunk; read it in one task")
+        self._reader = asyncio.get_running_loop().create_future()
         try:
             await self._reader
         finally:

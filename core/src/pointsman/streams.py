@@ -86,7 +86,10 @@ class AsyncStream(_Reading[LoopFlow]):
         return self
 
     async def __anext__(self) -> Chunk:
-        """The next chunk. Raises what `acomplete` raises, and `StreamInterrupted` after the first content."""
+        """The next chunk. Raises what `acomplete` raises, and `StreamInterrupted` after the first content.
+
+        Raises `UsageError` while another task waits for a chunk of this stream.
+        """
         flow = self._flow
         while self._closed or (chunk := flow.take()) is None:
             if flow.task is None and not self._closed:
@@ -103,6 +106,9 @@ class AsyncStream(_Reading[LoopFlow]):
 
     async def aclose(self) -> None:
         """Ends the request where it still runs, and closes the upstream connection."""
+        task = self._flow.task
+        if task is not None and not task.done():
+            self._flow.check_here()
         self._flow.abandoned = True
         await self._stop()
 
