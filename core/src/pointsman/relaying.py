@@ -12,7 +12,7 @@ from .asking import raised
 from .assembly import Assembly, shortcoming
 from .chat import Chunk, Completion
 from .context import AttemptContext
-from .driver import Driver, plugin_failed, resolve, tell
+from .driver import Driver, plugin_failed, resolve, tell, when_caught_up
 from .errors import AttemptFailed, Failure
 from .flow import Flow
 from .hooks import Backend
@@ -78,12 +78,13 @@ class _RelayedAttempt:
         self._over = False
         self._held: list[Chunk] = []
         self._last_content = 0.0
+        self._watching: asyncio.TimerHandle | None = None
         backend = recorder.ctx.snapshot.hooks.backends.get(step.target.backend)
         self._task = self._loop.create_task(self._read(backend))
 
     async def until_first_content(self) -> Outcome:
         """`Committed` when the first content is there, or how the attempt ended without any."""
-        timer = self._loop.call_later(self._step.time_limit, resolve, self._first, TimedOut())
+        timer = self._loop.call_later(self._step.time_limit, when_caught_up, resolve, self._first, TimedOut())
         try:
             return await self._first
         finally:
@@ -97,7 +98,8 @@ class _RelayedAttempt:
             outcome = await self._end
         finally:
             deadline.cancel()
-            self._watching.cancel()
+            if self._watching is not None:
+                self._watching.cancel()
         if isinstance(outcome, TimedOut):
             # A server that said why it stopped, and then does not hang up, has answered.
             return self._ended() if self._assembly.finish_reason else TimedOut(self._assembly.completion())
@@ -115,10 +117,17 @@ class _RelayedAttempt:
         if self._flow.held_back:
             self._last_content = now
         left = self._last_content + idle_timeout - now
-        if left <= 0:
-            resolve(self._end, TimedOut())
-        else:
+        if left > 0:
             self._watching = self._loop.call_later(left, self._watch, idle_timeout)
+        else:
+            when_caught_up(self._give_up, self._last_content, idle_timeout)
+
+    def _give_up(self, last_content: float, idle_timeout: float) -> None:
+        """Times the attempt out, unless it has had content since."""
+        if self._last_content == last_content:
+            resolve(self._end, TimedOut())
+        elif not self._end.done():
+            self._watch(idle_timeout)
 
     async def _read(self, backend: Backend | None) -> None:
         """Reads the backend's stream, and says how it ended."""
