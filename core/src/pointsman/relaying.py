@@ -21,6 +21,9 @@ from .recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
+MOST_HELD = 1000
+"""Chunks that may come before the first content: far more than any server sends, and bounded all the same."""
+
 
 async def stream(driver: Driver, flow: Flow, recorder: Recorder, time_allowed: float) -> Completion:
     """The whole answer, once every chunk of it went through `flow`; or the `RouteError` that its plan ends with."""
@@ -200,7 +203,7 @@ class _RelayedAttempt:
                 elif chunk.finish_reason is None and chunk.usage is None and not chunk.reasoning_details:
                     continue
                 if not self._committed:
-                    self._held.append(chunk)
+                    self._hold(chunk)
                 elif not self._flow.write(chunk):
                     await self._flow.room()
                     self._last_content = self._loop.time()
@@ -209,6 +212,16 @@ class _RelayedAttempt:
             if not self._loop.is_closed():
                 await _close(chunks, plugin)
         return None
+
+    def _hold(self, chunk: Chunk) -> None:
+        """Keeps a chunk until the first content; of those that only count tokens, one after the other, the last."""
+        if self._held and _only_counts(chunk) and _only_counts(self._held[-1]):
+            self._held[-1] = chunk
+        elif len(self._held) < MOST_HELD:
+            self._held.append(chunk)
+        else:
+            endless = f"{MOST_HELD} chunks and no content among them"
+            raise AttemptFailed(Failure.of("bad_response", endless, delivery="possibly_billed"))
 
     def _commit(self) -> bool:
         """Whether this attempt is the one whose answer is shown; not where its time limit was first."""
@@ -222,6 +235,10 @@ class _RelayedAttempt:
         for chunk in self._held:
             self._flow.write(chunk)
         self._held.clear()
+
+
+def _only_counts(chunk: Chunk) -> bool:
+    return chunk.finish_reason is None and not chunk.reasoning_details and not chunk.has_content
 
 
 async def _close(chunks: AsyncIterator[Chunk], plugin: str) -> None:
