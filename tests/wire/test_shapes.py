@@ -413,6 +413,13 @@ def test_the_cost_in_the_body_prevails() -> None:
     assert (found.usage.cost, found.usage.cost_source) == (2, "usage.cost")
 
 
+def test_a_tool_call_that_was_cut_before_its_first_argument_is_not_finished() -> None:
+    calls = [{"id": "a", "function": {"name": "look", "arguments": ""}}]
+    for finish, finished in {"length": False, "tool_calls": True}.items():
+        (call,) = completion(PLAIN, answer(choice(None, finish, tool_calls=calls))).tool_calls
+        assert call.is_finished is finished
+
+
 @pytest.mark.parametrize("finish", ["length", "max_output_tokens"])
 def test_an_empty_answer_that_was_cut_by_length_is_an_answer(finish: str) -> None:
     assert completion(PLAIN, answer(choice(None, finish))).text == ""

@@ -279,6 +279,66 @@ def test_a_tool_call_whose_arguments_were_cut_is_not_finished(finish):
     assert not call.is_finished
 
 
+@pytest.mark.parametrize("finish", [None, "length"])
+@in_all_dialects
+def test_a_tool_call_that_was_cut_before_its_first_argument_is_not_finished(backend, event, finish):
+    calls = [[tool(0, id="a", name="now")], [tool(1, id="b", name="look")]]
+    got = told(backend, [*(event(tool_calls=one) for one in calls), event(finish)])
+    assert got.answer is not None
+    assert [call.is_finished for call in got.answer.tool_calls] == [True, False]
+    assert told(backend, [event(tool_calls=calls[0]), event("tool_calls")]).whole.tool_calls[0].is_finished
+
+
+@pytest.mark.parametrize("index", [0, None])
+@in_all_dialects
+def test_tool_calls_with_ids_of_their_own_are_told_apart_without_an_index(backend, event, index):
+    pieces = [
+        tool(index, id="a", name="look"),
+        tool(index, '{"at"'),
+        tool(index, id="b", name="go"),
+        tool(index, "{"),
+        tool(index, ': "b"}', id="a"),
+        tool(index, "}", id="b"),
+    ]
+    got = told(backend, [*(event(tool_calls=[piece]) for piece in pieces), event("tool_calls")])
+    assert got.whole.tool_calls == (
+        ToolCall(id="a", name="look", arguments='{"at": "b"}'),
+        ToolCall(id="b", name="go", arguments="{}"),
+    )
+    assert [delta.index for chunk in got.chunks for delta in chunk.tool_calls] == [0, 0, 1, 1, 0, 1]
+
+
+def test_a_server_that_gives_every_piece_an_id_of_its_own_calls_once():
+    pieces = [tool(0, id="a", name="look"), tool(0, '{"at":', id="b"), tool(0, " 1}", id="c")]
+    (call,) = told(PLAIN, [*(openai(tool_calls=[piece]) for piece in pieces), openai("tool_calls")]).whole.tool_calls
+    assert call == ToolCall(id="a", name="look", arguments='{"at": 1}')
+
+
+@in_all_dialects
+def test_arguments_that_are_no_text_become_it(backend, event):
+    call = {"index": 0, "id": "a", "function": {"name": "look", "arguments": {"at": "ø"}}}
+    got = told(backend, [event(tool_calls=[call]), event("tool_calls")])
+    assert got.whole.tool_calls == (ToolCall(id="a", name="look", arguments='{"at": "ø"}'),)
+
+
+@pytest.mark.parametrize("calls", [[{}], [None], [{"index": 0, "id": "a", "function": {"arguments": "{}"}}]])
+@in_all_dialects
+def test_a_tool_call_without_a_name_is_none(backend, event, calls):
+    assert told(backend, [event(tool_calls=calls), event("tool_calls")]).blame == UNUSABLE
+    got = told(backend, [event(content="Hello"), event(tool_calls=calls), event("stop")])
+    assert (got.whole.text, got.whole.tool_calls) == ("Hello", ())
+
+
+def test_what_came_before_a_tool_calls_name_belongs_to_it():
+    pieces = [tool(0, "{", id="a"), tool(0, "}", name="look")]
+    got = told(PLAIN, [*(openai(tool_calls=[piece]) for piece in pieces), openai("tool_calls")])
+    assert got.whole.tool_calls == (ToolCall(id="a", name="look", arguments="{}"),)
+
+
+def test_arguments_that_are_nested_too_deep_are_not_finished():
+    assert not ToolCall(id="a", name="look", arguments="[" * 99999).is_finished
+
+
 # How an answer ends
 
 

@@ -6,7 +6,7 @@ and `stop` it is still empty; with `length` it is an answer.
 
 from collections.abc import Mapping
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from .chat import JSON, Chunk, Completion, InnerAttempts, ToolCall, ToolCallDelta, Usage
 from .errors import Failure
@@ -25,6 +25,13 @@ def shortcoming(answer: Completion) -> Failure | None:
     if answer.finish_reason == "content_filter":
         return Failure.of("content_policy", "a content filter left nothing of the answer")
     return Failure.of("bad_response", "the answer says nothing")
+
+
+def marked_where_cut(calls: tuple[ToolCall, ...], finish_reason: str) -> tuple[ToolCall, ...]:
+    """The calls, the last one marked where the answer ended before the first argument of it."""
+    if not calls or calls[-1].arguments or (finish_reason and finish_reason not in CUT_BY_LENGTH):
+        return calls
+    return (*calls[:-1], evolve(calls[-1], cut=True))
 
 
 class _Text:
@@ -151,6 +158,7 @@ class Assembly:
             ToolCall(id=call.id, name=call.name, arguments=str(call.arguments))
             for _, call in sorted(self._calls.items())
         )
+        calls = marked_where_cut(calls, self.finish_reason or "")
         text, reasoning, refusal = str(self._text), str(self._reasoning), str(self._refusal)
         return Completion(
             text=text,

@@ -91,15 +91,17 @@ class ToolCall:
     name: str
     arguments: str = field(repr=False)
     """JSON text exactly as the model wrote it."""
+    cut: bool = False
+    """Whether the answer ended before the first argument: a function without any has empty `arguments` too."""
 
     @property
     def is_finished(self) -> bool:
         """Whether the arguments are whole: a model that ran into its limit leaves them cut."""
         try:
             loads(self.arguments or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
-        return True
+        return not self.cut
 
 
 @frozen(kw_only=True, slots=False)

@@ -7,10 +7,11 @@ from typing import cast
 import httpx
 from attrs import evolve
 
-from pointsman.assembly import shortcoming
-from pointsman.chat import JSON, Completion, ToolCall, Usage
+from pointsman.assembly import marked_where_cut, shortcoming
+from pointsman.chat import JSON, Completion, Usage
 from pointsman.errors import Failure, Kind
 
+from .calls import whole_calls
 from .exchange import Reply
 from .untrusted import as_amount, as_count, as_list, as_mapping, as_text
 
@@ -52,10 +53,11 @@ def completion(body: Mapping[str, object], status: int) -> Completion | Failure:
     if not choice:
         return unusable("the answer has no choices", status)
     message = as_mapping(choice.get("message"))
+    finish = as_text(choice.get("finish_reason")) or as_text(choice.get("native_finish_reason")) or ""
     answer = Completion(
         text=text_of(message.get("content")),
-        finish_reason=as_text(choice.get("finish_reason")) or as_text(choice.get("native_finish_reason")) or "",
-        tool_calls=_tool_calls(message),
+        finish_reason=finish,
+        tool_calls=marked_where_cut(whole_calls(message), finish),
         reasoning=as_text(message.get("reasoning")) or as_text(message.get("reasoning_content")) or "",
         refusal=as_text(message.get("refusal")),
         images=_media(message),
@@ -119,21 +121,3 @@ def _media(message: Mapping[str, object]) -> tuple[JSON, ...]:
     spoken = [part for kind, part in kinds if "image" in kind or "audio" in kind]
     audio = [message["audio"]] if message.get("audio") else []
     return cast("tuple[JSON, ...]", (*spoken, *as_list(message.get("images")), *audio))
-
-
-def _tool_calls(message: Mapping[str, object]) -> tuple[ToolCall, ...]:
-    asked = [as_mapping(call) for call in as_list(message.get("tool_calls"))]
-    if not asked and (old_style := as_mapping(message.get("function_call"))):
-        asked = [{"function": old_style}]
-    return tuple(call for one in asked if (call := _tool_call(one)))
-
-
-def _tool_call(call: Mapping[str, object]) -> ToolCall | None:
-    function = as_mapping(call.get("function")) or as_mapping(call.get("custom"))
-    name = as_text(function.get("name"))
-    if name is None:
-        return None
-    arguments = function.get("arguments", function.get("input", ""))
-    if not isinstance(arguments, str):
-        arguments = json.dumps(arguments, ensure_ascii=False) if arguments is not None else ""
-    return ToolCall(id=as_text(call.get("id")), name=name, arguments=arguments)

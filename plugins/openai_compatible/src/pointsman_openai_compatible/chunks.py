@@ -7,6 +7,7 @@ from typing import Any, cast
 from pointsman.chat import JSON, Chunk, Completion, ToolCallDelta
 
 from .answer import text_of, usage
+from .calls import CallPieces
 from .untrusted import EMPTY, as_list, as_mapping, as_text
 
 DONE = "[DONE]"
@@ -34,8 +35,8 @@ def first_choice(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return as_mapping(choices[0]) if choices else EMPTY
 
 
-def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any]) -> Chunk:
-    """What one event with this first choice adds to the answer."""
+def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], calls: CallPieces) -> Chunk:
+    """What one event with this first choice adds to the answer, `calls` being its tool calls so far."""
     told = body.get("usage")
     usage_told = usage(as_mapping(told)) if told else None
     if not choice or choice.get("index"):
@@ -44,13 +45,13 @@ def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any]) -> Chunk:
     content = delta.get("content")
     # Most of these stand in few chunks; what is empty needs no closer look.
     reasoning = delta.get("reasoning") or delta.get("reasoning_content")
-    refusal, calls = delta.get("refusal"), delta.get("tool_calls")
+    refusal, called = delta.get("refusal"), delta.get("tool_calls")
     images, details = delta.get("images"), delta.get("reasoning_details")
     return Chunk(
         text=content if isinstance(content, str) else text_of(content),
         reasoning=reasoning if isinstance(reasoning, str) else "",
         refusal=refusal if isinstance(refusal, str) else "",
-        tool_calls=_tool_calls(calls) if calls else (),
+        tool_calls=calls.add(as_list(called)) if called else (),
         images=_all_of(images) if images else (),
         reasoning_details=_all_of(details) if details else (),
         finish_reason=as_text(choice.get("finish_reason")),
@@ -87,21 +88,3 @@ def chunk_of_whole(answer: Completion) -> Chunk:
 
 def _all_of(told: object) -> tuple[JSON, ...]:
     return tuple(cast("list[JSON]", as_list(told)))
-
-
-def _tool_calls(told: object) -> tuple[ToolCallDelta, ...]:
-    deltas: list[ToolCallDelta] = []
-    for place, one in enumerate(as_list(told)):
-        call = as_mapping(one)
-        function = as_mapping(call.get("function"))
-        index = call.get("index")
-        arguments = function.get("arguments")
-        deltas.append(
-            ToolCallDelta(
-                index=index if isinstance(index, int) else place,
-                id=as_text(call.get("id")),
-                name=as_text(function.get("name")),
-                arguments=arguments if isinstance(arguments, str) else "",
-            )
-        )
-    return tuple(deltas)

@@ -11,6 +11,7 @@ from pointsman.chat import Chunk
 from pointsman.errors import Failure
 
 from . import answer, chunks, envelope, exchange
+from .calls import CallPieces
 from .chunks import DONE, BadEvent
 from .connection import broken, cut_short
 from .decoding import BadBody
@@ -37,6 +38,7 @@ async def chunks_of(
 ) -> AsyncGenerator[Chunk | Failure, None]:
     """Every chunk of a stream; a failure is the last thing it gives."""
     decoder = EventDecoder(max_event)
+    calls = CallPieces()
     one_answer = _OneAnswer(role_once=role_once)
     try:
         async with aclosing(exchange.pieces(response, max_body)) as pieces:
@@ -53,7 +55,7 @@ async def chunks_of(
                         failed = envelope.error_in_success(error, response.status_code, response.headers, sent)
                         yield failure_of(failed)
                         return
-                    chunk = chunks.chunk_of(body, choice)
+                    chunk = chunks.chunk_of(body, choice, calls)
                     if wrong := one_answer.broken_by(chunk, choice):
                         yield answer.unusable(wrong, response.status_code)
                         return
