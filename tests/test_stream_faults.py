@@ -25,6 +25,7 @@ from pointsman.testing import (
     RawBytes,
     Reply,
     ScriptedServer,
+    litellm_stream,
     openrouter_answer,
     openrouter_stream,
 )
@@ -34,6 +35,7 @@ from tests.faults.table import row
 from tests.support.canaries import assert_clean
 from tests.support.streaming import FACES, Reading, nothing_left, until
 from tests.support.wires import (
+    ALIAS,
     CHUNKED,
     DONE,
     SLUG,
@@ -127,7 +129,6 @@ BEFORE = {
     "before the end of the first event": chunked(sse_event(FIRST)[:-1], closed=False),
     "after the role": chunked(event(), closed=False),
     "after an empty answer's end": chunked(event(), event(None, "stop"), closed=False),
-    "after an empty answer's [DONE]": chunked(event(), event(None, "stop"), DONE, closed=False),
 }
 
 AFTER = {
@@ -138,11 +139,11 @@ AFTER = {
     "after the usage": (chunked(FIRST, SECOND, event(usage={"prompt_tokens": 3}), closed=False), "Hello"),
 }
 
-LAST_MOMENTS = {
-    "after the finish reason": (chunked(FIRST, SECOND, event(None, "stop"), closed=False), "Hello"),
-    "after [DONE]": (chunked(FIRST, SECOND, event(None, "stop"), DONE, closed=False), "Hello"),
-}
-"""The answer is whole, but the response is not."""
+UNSAID = chunked(FIRST, SECOND, event(None, "stop"), closed=False)
+"""An answer that has said why it ended, and not that this was all."""
+
+UNCLOSED = chunked(FIRST, SECOND, event(None, "stop"), event(usage={"prompt_tokens": 3}), DONE, closed=False)
+"""An answer that is whole in a response that is not."""
 
 
 @row(10)
@@ -170,14 +171,32 @@ def test_a_stream_that_stalls_after_its_first_content_is_interrupted(wires, face
 
 
 @both_faces
-@pytest.mark.parametrize(("sent", "text"), LAST_MOMENTS.values(), ids=LAST_MOMENTS)
-def test_a_stream_that_has_said_why_it_ended_and_then_stalls_has_answered(wires, face, sent, text):
+def test_a_stream_that_has_said_why_it_ended_and_then_stalls_has_answered(wires, face):
     wires.router["idle_timeout"] = IDLE_LIMIT
-    wires.litellm.play(RawBytes(sent, then=Hang()))
+    wires.litellm.play(RawBytes(UNSAID, then=Hang()))
     reading = FACES[face](wires)
-    assert (reading.text, reading.completion.finish_reason) == (text, "stop")
+    assert (reading.text, reading.completion.finish_reason) == ("Hello", "stop")
     assert reading.tried == [("litellm_backend", "answered")]
     hung_up_on(wires.litellm)
+
+
+@both_faces
+@pytest.mark.parametrize("then", [Hang(), Drop(delay=ON_ITS_WAY), Drop(reset=True, delay=ON_ITS_WAY)])
+def test_a_stream_ends_with_done_whatever_the_connection_does(wires, face, then):
+    wires.litellm.play(RawBytes(UNCLOSED, then=then))
+    reading = FACES[face](wires)
+    assert (reading.text, reading.completion.finish_reason) == ("Hello", "stop")
+    assert reading.completion.usage.input_tokens == 3
+    assert reading.tried == [("litellm_backend", "answered")]
+    assert reading.decision.attempts[0].duration < LIMITS["idle_timeout"] / 2
+    hung_up_on(wires.litellm)
+
+
+@both_faces
+def test_an_empty_answer_that_is_long_enough_ends_with_done_too(wires, face):
+    wires.litellm.play(RawBytes(chunked(event(), event(None, "length"), DONE, closed=False), then=Hang()))
+    reading = FACES[face](wires)
+    assert (reading.text, reading.tried) == ("", [("litellm_backend", "answered")])
 
 
 @row(6, 11, 12)
@@ -192,7 +211,7 @@ def test_a_stream_that_is_cut_before_its_first_content_is_passed_by(wires, face,
 @row(11, 12)
 @both_faces
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
-@pytest.mark.parametrize(("sent", "text"), [*AFTER.values(), *LAST_MOMENTS.values()], ids=[*AFTER, *LAST_MOMENTS])
+@pytest.mark.parametrize(("sent", "text"), [*AFTER.values(), (UNSAID, "Hello")], ids=[*AFTER, "unsaid"])
 def test_a_stream_that_is_cut_after_its_first_content_is_interrupted(wires, face, sent, text, reset):
     wires.litellm.play(RawBytes(sent, then=Drop(reset=reset, delay=ON_ITS_WAY)))
     interrupted(FACES[face](wires), text)
@@ -234,8 +253,8 @@ def test_a_body_that_is_cut_short_after_its_first_content_is_interrupted(wires, 
 
 @row(12)
 @both_faces
-def test_a_content_length_that_is_longer_than_a_whole_answer_is_a_cut_one(wires, face):
-    wires.litellm.play(sized(WHOLE, 1))
+def test_a_content_length_that_is_longer_than_an_answer_without_done_is_a_cut_one(wires, face):
+    wires.litellm.play(sized(body_of(FIRST, SECOND, event(None, "stop")), 1))
     interrupted(FACES[face](wires), "Hello")
 
 
@@ -498,7 +517,7 @@ def test_cancelling_a_reader_that_waits_hangs_up(wires, sent):
 
 @row(36)
 def test_cancelling_a_reader_at_any_await_leaves_nothing(wires):
-    wires.litellm.play(openrouter_stream(SLUG, PIECES, delay=0.001))
+    wires.litellm.play(litellm_stream(ALIAS, PIECES, delay=0.001))
     ends: list[str] = []
 
     async def main():
@@ -617,7 +636,7 @@ def test_a_slow_reader_holds_the_server_back(wires):
 
 
 def test_threads_read_streams_side_by_side(wires):
-    wires.litellm.play(openrouter_stream(SLUG, PIECES, delay=0.002))
+    wires.litellm.play(litellm_stream(ALIAS, PIECES, delay=0.002))
     texts: list[str] = []
     with wires.new_router() as router:
         threads = [

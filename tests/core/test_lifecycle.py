@@ -438,6 +438,62 @@ def test_closing_ends_the_synchronous_requests_in_flight():
     assert [ending(events).outcome for events in stories(sink.events).values()] == ["cancelled"] * 4
 
 
+@pytest.mark.parametrize("closer", ["close", "aclose"])
+def test_closing_ends_the_asynchronous_requests_in_flight_and_tells_the_sinks(closer):
+    gate, sink, begun = Gatekeeper(), Collecting(), []
+
+    async def hang(*_):
+        begun.append(True)
+        await for_ever()
+
+    only = Scripted([answer(), hang, hang])
+    router = Router(table(("small",), {"only": only}, plugins={"sink": sink, "gate": gate}))
+
+    async def main():
+        await router.acomplete("hello")  # what has ended is not ended again
+        requests = [asyncio.create_task(router.acomplete("hello")) for _ in range(2)]
+        while len(begun) < 2:  # noqa: ASYNC110 - a script has no event of its own
+            await asyncio.sleep(0)
+        began = time.monotonic()
+        if closer == "aclose":
+            await router.aclose()
+        else:
+            await asyncio.to_thread(router.close)
+        for request in requests:
+            with pytest.raises(RouterClosed, match="while this request was in flight"):
+                await request
+            assert request.cancelling() == 0
+        assert time.monotonic() - began < 1
+
+    asyncio.run(main())
+    gate.check()
+    assert gate.outcomes == ["answered", "cancelled", "cancelled"]
+    ends = [ending(events).outcome for events in stories(sink.events).values()]
+    assert ends == ["answered", "cancelled", "cancelled"]
+
+
+def test_a_task_that_is_cancelled_while_the_router_closes_stays_cancelled():
+    begun = asyncio.Event()
+
+    async def hang(*_):
+        begun.set()
+        await for_ever()
+
+    async def main():
+        router = Router(table(("small",), {"only": Scripted([hang])}))
+        request = asyncio.create_task(router.acomplete("hello"))
+        await begun.wait()
+        closing = asyncio.create_task(router.aclose())
+        await asyncio.sleep(0)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        await closing
+        assert request.cancelled()
+
+    asyncio.run(main())
+
+
 def test_closing_while_threads_keep_asking_leaves_nobody_waiting():
     for _ in range(20):
         sink = Collecting()

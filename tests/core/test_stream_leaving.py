@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from textwrap import dedent
 from time import monotonic
@@ -305,6 +306,35 @@ def test_a_stream_is_read_in_the_loop_that_it_was_begun_in():
         one.run(stream.aclose())
 
 
+def test_a_stream_is_closed_in_the_loop_that_it_was_begun_in():
+    world = World({"proxy": Telling([[*said("a"), silence]])})
+    with world.new_router() as router, asyncio.Runner() as one:
+        stream = router.astream("hello")
+        one.run(as_coroutine(anext(stream)))
+        with pytest.raises(UsageError, match="another event loop"):
+            asyncio.run(asyncio.wait_for(stream.aclose(), 1))
+        assert world.proxy.open == 1
+        one.run(stream.aclose())
+        asyncio.run(stream.aclose())  # there is nothing more to close, wherever that is
+    assert outcomes(world) == ["abandoned", "abandoned"]
+
+
+def test_a_second_task_that_waits_for_the_same_stream_is_told_and_the_first_reads_on():
+    world = World({"proxy": Telling([[pause(0.02), *said("a"), pause(0.02), *said("b"), end()]])})
+
+    async def main():
+        async with world.new_router() as router:
+            stream = router.astream("hello")
+            first = asyncio.create_task(stream.collect())
+            await until(lambda: world.proxy.open == 1)
+            with pytest.raises(UsageError, match="another task"):
+                await asyncio.wait_for(anext(stream), 1)
+            assert (await first).text == "ab"
+
+    asyncio.run(main())
+    assert outcomes(world) == ["answered", "answered"]
+
+
 async def as_coroutine(awaitable):
     return await awaitable
 
@@ -471,6 +501,32 @@ def test_closing_the_router_ends_the_streams_that_threads_read():
     assert world.proxy.open == 0
 
 
+@pytest.mark.parametrize("closer", ["close", "aclose"])
+def test_closing_the_router_ends_the_streams_that_tasks_read(closer):
+    gate = Gatekeeper()
+    world = World({"proxy": Telling([[*said("a"), silence]])}, plugins={"gate": gate})
+
+    async def main():
+        router = world.new_router()
+        reader = asyncio.create_task(router.astream("hello").collect())
+        await until(lambda: world.proxy.yielded == 1)
+        began = monotonic()
+        if closer == "aclose":
+            await router.aclose()
+        else:
+            await asyncio.to_thread(router.close)
+        with pytest.raises(RouterClosed, match="while this request was in flight"):
+            await reader
+        assert monotonic() - began < AT_ONCE
+        await nothing_left()
+
+    asyncio.run(main())
+    gate.check()
+    assert gate.outcomes == ["cancelled"]
+    assert outcomes(world) == ["cancelled", "cancelled"]
+    assert world.proxy.open == 0
+
+
 def test_a_stream_of_a_closed_router_cannot_be_begun():
     world = one_backend(*whole("fine"))
     router = world.new_router()
@@ -534,6 +590,29 @@ def test_two_threads_read_two_streams():
         for thread in threads:
             thread.join()
     assert read == ["".join(one) for one in texts]
+
+
+def test_threads_that_begin_one_stream_at_once_make_one_request_and_share_its_chunks():
+    texts = [f"{n} " for n in range(2000)]
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(5):
+            world = World({"proxy": Telling([[*said(*texts), end()]])})
+            with world.new_router() as router, ThreadPoolExecutor(4) as pool:
+                stream, ready = router.stream("hello"), threading.Barrier(4)
+
+                def read(stream=stream, ready=ready):
+                    ready.wait(10)
+                    return [chunk.text for chunk in stream if chunk.text]
+
+                readers = [pool.submit(read) for _ in range(4)]
+                taken = [text for reader in readers for text in reader.result(10)]
+            assert world.proxy.calls == 1
+            assert sorted(taken) == sorted(texts)
+            assert outcomes(world) == ["answered", "answered"]
+    finally:
+        sys.setswitchinterval(switching)
 
 
 def test_a_stream_begun_in_one_thread_is_read_and_closed_in_others():

@@ -9,9 +9,10 @@ from time import monotonic
 import pytest
 
 from pointsman import flow
-from pointsman.chat import Chunk
+from pointsman.chat import Chunk, Usage
 from pointsman.errors import DeadlineExceeded, StreamInterrupted
 from pointsman.flow import READ_AHEAD
+from pointsman.relaying import MOST_HELD
 from tests.core.support import Gatekeeper, failure, swallowing_cancellation
 from tests.support.streaming import (
     ROLE,
@@ -82,6 +83,48 @@ def test_nothing_but_content_satisfies_the_first_token_limit(read, script):
     assert reading.text == "fine"
     assert reading.tried == [("proxy", "timeout"), ("direct", "answered")]
     assert SHORT <= reading.decision.attempts[0].duration < SHORT + LATE
+    failed = reading.decision.attempts[0].failure
+    assert (failed.blames, failed.breaker, failed.delivery) == ("model", "counts", "possibly_billed")
+
+
+BLOCK = Chunk(reasoning_details=({"type": "reasoning.encrypted", "data": "b2s="},))
+
+
+@in_both_faces
+def test_chunks_that_count_tokens_and_have_no_content_are_not_kept(read):
+    counts = [Chunk(usage=Usage(output_tokens=n)) for n in range(2 * MOST_HELD)]
+    kept = [weakref.ref(chunk) for chunk in counts]
+    alive = []
+
+    async def look():
+        alive.append(sum(1 for chunk in kept if chunk() is not None))
+
+    def script():
+        while counts:
+            yield counts.pop(0)
+        yield look
+        yield from whole("fine")
+
+    reading = read(World({"proxy": Telling([script()])}))
+    assert alive[0] <= 3
+    assert reading.text == "fine"
+    assert reading.chunks[0].usage == Usage(output_tokens=2 * MOST_HELD - 1)
+
+
+@in_both_faces
+@pytest.mark.parametrize(
+    "empties", [[BLOCK], [BLOCK, Chunk(usage=USAGE)], [end("stop")]], ids=["blocks", "blocks and usage", "ends"]
+)
+def test_a_stream_that_says_nothing_for_ever_is_a_bad_response_before_it_fills_the_memory(read, empties):
+    def for_ever():
+        while True:
+            yield from empties
+
+    world = two_backends([for_ever()], [whole("fine")])
+    reading = read(world)
+    assert reading.text == "fine"
+    assert reading.tried == [("proxy", "bad_response"), ("direct", "answered")]
+    assert world.proxy.yielded == MOST_HELD + 1
     failed = reading.decision.attempts[0].failure
     assert (failed.blames, failed.breaker, failed.delivery) == ("model", "counts", "possibly_billed")
 

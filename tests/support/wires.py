@@ -95,7 +95,8 @@ def more_is_open(before: tuple[int, int]) -> bool:
 
 def event(content: str | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
     """One event of an answer, of OpenRouter or of a proxy before it."""
-    delta = {"role": "assistant", "content": "" if content is None else content}
+    # Behind a proxy a second role beside content would be another answer's.
+    delta = {"role": "assistant", "content": ""} if content is None else {"content": content}
     choice = {"index": 0, "delta": delta, "finish_reason": finish, "native_finish_reason": finish}
     common = {"id": "gen-1", "model": SLUG, "object": "chat.completion.chunk", "created": 1790000000}
     return common | {"choices": [choice]} | more

@@ -435,6 +435,38 @@ def test_what_a_proxy_adds_without_a_choice_is_no_other_answer():
     assert told(LITELLM, events).whole.id == "chatcmpl-1"
 
 
+def test_a_proxy_that_says_the_role_again_goes_on_with_another_answer():
+    first = litellm(role="assistant", content="Hel")
+    got = told(LITELLM, [first, litellm(role="assistant", content="Once more"), litellm("stop")])
+    assert got.blame == CUT
+    assert got.partial.text == "Hel"
+    assert told(LITELLM, [first, litellm(role="assistant"), litellm(content="Once more"), litellm("stop")]).blame == CUT
+
+
+def test_a_role_that_a_proxy_says_again_before_the_answer_or_after_its_end_is_no_other_answer():
+    role = litellm(role="assistant", content="")
+    assert told(LITELLM, [role, role, litellm(content="Hello"), litellm("stop"), role]).whole.text == "Hello"
+
+
+@pytest.mark.parametrize("more", [{"content": " again"}, {"reasoning": "Hm"}, {"refusal": "No"}])
+@in_all_dialects
+def test_what_comes_after_the_finish_reason_interrupts_and_is_not_shown(backend, event, more):
+    got = told(backend, [event(content="Hello"), event("stop"), event(**more)])
+    assert got.blame == CUT
+    assert (got.partial.text, got.partial.reasoning, got.partial.refusal) == ("Hello", "", None)
+
+
+@in_all_dialects
+def test_what_comes_after_done_is_not_taken(backend, event):
+    got = told(backend, [event(content="Hello"), event("stop"), DONE, event(content="Once more"), event("length")])
+    assert (got.whole.text, got.whole.finish_reason) == ("Hello", "stop")
+
+
+@in_all_dialects
+def test_an_end_after_done_is_none(backend, event):
+    assert told(backend, [event(content="Hello"), DONE, event(content="Once more"), event("stop")]).blame == CUT
+
+
 # Something else than a stream
 
 

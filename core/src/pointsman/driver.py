@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from .asking import is_ctrl_c, raised
 from .chat import Completion
@@ -19,6 +20,9 @@ CANCEL_GRACE = 0.02
 
 
 TIMED_OUT = TimedOut()
+
+TURNS = 3
+"""Turns of the event loop that what waits in a socket takes to become an answer or a piece of one."""
 
 
 class Driver:
@@ -57,7 +61,7 @@ class Driver:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Outcome] = loop.create_future()
         task = loop.create_task(self._answer(backend, step, recorder, ctx, outcome))
-        timer = loop.call_later(step.time_limit, resolve, outcome, TIMED_OUT)
+        timer = loop.call_later(step.time_limit, when_caught_up, resolve, outcome, TIMED_OUT)
         try:
             came = await outcome
         except GeneratorExit:
@@ -132,6 +136,14 @@ def resolve(outcome: "asyncio.Future[Outcome]", value: Outcome) -> bool:
         return False
     outcome.set_result(value)
     return True
+
+
+def when_caught_up(call: Callable[..., object], *args: object, turns: int = TURNS) -> None:
+    """Calls once the loop has handled what had arrived: where it was blocked, a limit passed before it could look."""
+    if turns:
+        asyncio.get_running_loop().call_soon(lambda: when_caught_up(call, *args, turns=turns - 1))
+    else:
+        call(*args)
 
 
 def plugin_failed(plugin: str, hook: str, what: str, partial: Completion | None = None) -> Failed:

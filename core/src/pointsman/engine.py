@@ -73,7 +73,7 @@ class Engine:
         try:
             call = call.by(generation.snapshot)
             recorder = Recorder.of(call.request, generation.snapshot, self._delivery)
-            return await carry_out(recorder, call.time_allowed)
+            return await self._loops.here().requests.run(carry_out(recorder, call.time_allowed))
         finally:
             self._generations.end(generation, begun)
 
@@ -90,7 +90,7 @@ class Engine:
         return self._delivery.reports()
 
     def close(self, timeout: float) -> tuple[SinkReport, ...]:
-        """Cancels what is in flight in the synchronous face, closes backends and sinks, within `timeout` seconds."""
+        """Ends what is in flight, then closes backends and sinks, within `timeout` seconds."""
         with self._changing.here():
             self._closed = True
         began = monotonic()

@@ -98,12 +98,17 @@ class LoopFlow(Flow):
             self._room.set()
         return chunk
 
+    def check_here(self) -> None:
+        """Raises `UsageError` in another event loop than the request's: neither could wake the other."""
+        if asyncio.get_running_loop() is not self.loop:
+            raise UsageError("this stream was begun in another event loop; read and close it there")
+
     async def wait(self) -> None:
         """Returns when it is worth looking again."""
-        loop = asyncio.get_running_loop()
-        if loop is not self.loop:
-            raise UsageError("this stream was begun in another event loop; read it there")
-        self._reader = loop.create_future()
+        self.check_here()
+        if self._reader is not None:
+            raise UsageError("another task waits for this stream's next chunk; read it in one task")
+        self._reader = asyncio.get_running_loop().create_future()
         try:
             await self._reader
         finally:
@@ -124,18 +129,23 @@ class ThreadFlow(Flow):
 
     def take(self) -> Chunk | None:
         """The next chunk; waits for it. None when the request has ended and everything was taken."""
-        if not self.chunks:
+        while (chunk := self._pop()) is None:
             # Before the lock, which may have been held when the process forked.
             if os.getpid() != self._process:
                 raise UsageError("this stream was begun in another process; read it there")
             with self._changed:
                 self._changed.wait_for(lambda: self.chunks or self._ended)
-        if not self.chunks:
-            return None
-        chunk = self.chunks.popleft()
+            if self._ended and not self.chunks:
+                return None
         if self.held_back and len(self.chunks) <= READ_AHEAD // 2 and self.loop is not None:
             self.loop.call_soon_threadsafe(self._room.set)
         return chunk
+
+    def _pop(self) -> Chunk | None:
+        try:
+            return self.chunks.popleft()
+        except IndexError:  # not looked at before: another thread may take the last one in between
+            return None
 
     def cancel(self, timeout: float) -> None:
         """Cancels the request, and waits up to `timeout` seconds until it has released everything."""

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from .asking import is_ctrl_c, raised
 from .errors import AttemptFailed, Failure, RouterClosed
 from .hooks import Backend
+from .in_flight import InFlight
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class OpenBackends:
         self.pid = os.getpid()
         self.ready: set[Backend] = set()
         """Those that need no opening any more."""
+        self.requests = InFlight()
         self._opened: dict[Backend, asyncio.Future[None]] = {}
         self._leaving: dict[asyncio.Future[None], Backend] = {}
         """Those that no configuration has any more, and that are not closed yet."""
@@ -53,8 +55,10 @@ class OpenBackends:
             self.ready.add(backend)
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - what is late is left, not cancelled and awaited
-        """Closes everything that is open here."""
-        self._patience = timeout
+        """Ends the requests that run here, then closes everything that is open."""
+        began = monotonic()
+        await self.requests.end(timeout)
+        self._patience = max(began + timeout - monotonic(), 0)
         guard, self._guard = self._guard, None
         if guard is not None:
             await guard.aclose()

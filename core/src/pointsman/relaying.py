@@ -12,7 +12,7 @@ from .asking import raised
 from .assembly import Assembly, shortcoming
 from .chat import Chunk, Completion
 from .context import AttemptContext
-from .driver import Driver, plugin_failed, resolve, tell
+from .driver import Driver, plugin_failed, resolve, tell, when_caught_up
 from .errors import AttemptFailed, Failure
 from .flow import Flow
 from .hooks import Backend
@@ -20,6 +20,9 @@ from .plan import Answered, Attempt, Committed, Failed, Outcome, Pause, Relay, T
 from .recorder import Recorder
 
 logger = logging.getLogger(__name__)
+
+MOST_HELD = 1000
+"""Chunks that may come before the first content: far more than any server sends, and bounded all the same."""
 
 
 async def stream(driver: Driver, flow: Flow, recorder: Recorder, time_allowed: float) -> Completion:
@@ -78,12 +81,13 @@ class _RelayedAttempt:
         self._over = False
         self._held: list[Chunk] = []
         self._last_content = 0.0
+        self._watching: asyncio.TimerHandle | None = None
         backend = recorder.ctx.snapshot.hooks.backends.get(step.target.backend)
         self._task = self._loop.create_task(self._read(backend))
 
     async def until_first_content(self) -> Outcome:
         """`Committed` when the first content is there, or how the attempt ended without any."""
-        timer = self._loop.call_later(self._step.time_limit, resolve, self._first, TimedOut())
+        timer = self._loop.call_later(self._step.time_limit, when_caught_up, resolve, self._first, TimedOut())
         try:
             return await self._first
         finally:
@@ -97,7 +101,8 @@ class _RelayedAttempt:
             outcome = await self._end
         finally:
             deadline.cancel()
-            self._watching.cancel()
+            if self._watching is not None:
+                self._watching.cancel()
         if isinstance(outcome, TimedOut):
             # A server that said why it stopped, and then does not hang up, has answered.
             return self._ended() if self._assembly.finish_reason else TimedOut(self._assembly.completion())
@@ -115,10 +120,17 @@ class _RelayedAttempt:
         if self._flow.held_back:
             self._last_content = now
         left = self._last_content + idle_timeout - now
-        if left <= 0:
-            resolve(self._end, TimedOut())
-        else:
+        if left > 0:
             self._watching = self._loop.call_later(left, self._watch, idle_timeout)
+        else:
+            when_caught_up(self._give_up, self._last_content, idle_timeout)
+
+    def _give_up(self, last_content: float, idle_timeout: float) -> None:
+        """Times the attempt out, unless it has had content since."""
+        if self._last_content == last_content:
+            resolve(self._end, TimedOut())
+        elif not self._end.done():
+            self._watch(idle_timeout)
 
     async def _read(self, backend: Backend | None) -> None:
         """Reads the backend's stream, and says how it ended."""
@@ -191,7 +203,7 @@ class _RelayedAttempt:
                 elif chunk.finish_reason is None and chunk.usage is None and not chunk.reasoning_details:
                     continue
                 if not self._committed:
-                    self._held.append(chunk)
+                    self._hold(chunk)
                 elif not self._flow.write(chunk):
                     await self._flow.room()
                     self._last_content = self._loop.time()
@@ -200,6 +212,16 @@ class _RelayedAttempt:
             if not self._loop.is_closed():
                 await _close(chunks, plugin)
         return None
+
+    def _hold(self, chunk: Chunk) -> None:
+        """Keeps a chunk until the first content; of those that only count tokens, one after the other, the last."""
+        if self._held and _only_counts(chunk) and _only_counts(self._held[-1]):
+            self._held[-1] = chunk
+        elif len(self._held) < MOST_HELD:
+            self._held.append(chunk)
+        else:
+            endless = f"{MOST_HELD} chunks and no content among them"
+            raise AttemptFailed(Failure.of("bad_response", endless, delivery="possibly_billed"))
 
     def _commit(self) -> bool:
         """Whether this attempt is the one whose answer is shown; not where its time limit was first."""
@@ -213,6 +235,10 @@ class _RelayedAttempt:
         for chunk in self._held:
             self._flow.write(chunk)
         self._held.clear()
+
+
+def _only_counts(chunk: Chunk) -> bool:
+    return chunk.finish_reason is None and not chunk.reasoning_details and not chunk.has_content
 
 
 async def _close(chunks: AsyncIterator[Chunk], plugin: str) -> None:

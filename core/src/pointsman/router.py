@@ -284,7 +284,7 @@ class Router:
         return self._engine.reports()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> tuple[SinkReport, ...]:
-        """Cancels what is in flight in the synchronous face, closes backends and sinks, and says what was lost.
+        """Ends what is in flight with `RouterClosed`, closes backends and sinks, and says what was lost.
 
         Takes `timeout` seconds at most, of which half is kept for sinks to deliver what waits, flush and close.
         Calling it again does nothing more. Inside a running event loop use `aclose`. In a child process that ends

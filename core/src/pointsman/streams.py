@@ -5,6 +5,7 @@ connection; whatever the ending, the request is recorded once.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Generic, Self, TypeAlias, TypeVar
@@ -14,6 +15,7 @@ from .decision import Decision
 from .errors import RouterClosed, UsageError
 from .flow import Flow, LoopFlow, ThreadFlow
 from .loops import running_loop
+from .per_process import PerProcess
 from .portal import INTERRUPT_GRACE, Portal
 
 Open: TypeAlias = Callable[[Flow], Coroutine[Any, Any, Completion]]
@@ -84,7 +86,10 @@ class AsyncStream(_Reading[LoopFlow]):
         return self
 
     async def __anext__(self) -> Chunk:
-        """The next chunk. Raises what `acomplete` raises, and `StreamInterrupted` after the first content."""
+        """The next chunk. Raises what `acomplete` raises, and `StreamInterrupted` after the first content.
+
+        Raises `UsageError` while another task waits for a chunk of this stream.
+        """
         flow = self._flow
         while self._closed or (chunk := flow.take()) is None:
             if flow.task is None and not self._closed:
@@ -101,6 +106,9 @@ class AsyncStream(_Reading[LoopFlow]):
 
     async def aclose(self) -> None:
         """Ends the request where it still runs, and closes the upstream connection."""
+        task = self._flow.task
+        if task is not None and not task.done():
+            self._flow.check_here()
         self._flow.abandoned = True
         await self._stop()
 
@@ -126,6 +134,8 @@ class Stream(_Reading[ThreadFlow]):
     def __init__(self, open_request: Open, portal: Portal) -> None:
         super().__init__(open_request, ThreadFlow())
         self._portal = portal
+        self._beginning = PerProcess(threading.RLock)
+        """Held while it is begun, or closed. A signal handler may close it meanwhile."""
 
     def collect(self) -> Completion:
         """Reads to the end. The same `Completion` that `complete` gives."""
@@ -140,7 +150,7 @@ class Stream(_Reading[ThreadFlow]):
         """The next chunk. Raises what `complete` raises, and `StreamInterrupted` after the first content."""
         flow = self._flow
         try:
-            if flow.task is None and not self._closed:
+            if flow.task is None:
                 self._start()
             chunk = None if self._closed else flow.take()
         except BaseException:  # Ctrl-C while waiting
@@ -154,11 +164,13 @@ class Stream(_Reading[ThreadFlow]):
 
     def close(self) -> None:
         """Ends the request where it still runs, and closes the upstream connection."""
-        self._flow.abandoned = True
-        self._leave()
+        with self._beginning.here():
+            self._flow.abandoned = True
+            self._leave()
         self._flow.cancel(INTERRUPT_GRACE)
 
     def _start(self) -> None:
+        """Makes the request, unless another thread has, or has closed the stream."""
         if running_loop() is not None:
             raise UsageError("this stream blocks, and was read in a running event loop; use `router.astream` there")
         flow, open_request = self._flow, self._open
@@ -166,7 +178,9 @@ class Stream(_Reading[ThreadFlow]):
         async def start() -> None:
             flow.written_by(asyncio.get_running_loop().create_task(open_request(flow)))
 
-        self._portal.run(start)
+        with self._beginning.here():
+            if flow.task is None and not self._closed:
+                self._portal.run(start)
 
     def __enter__(self) -> Self:
         return self

@@ -1,5 +1,7 @@
 """The plugin for the LiteLLM proxy."""
 
+from typing import ClassVar
+
 import httpx
 from attrs import define, field
 
@@ -23,6 +25,8 @@ class LiteLLMBackend(OpenAICompatible, ModelSelection):
     """The proxy's address, with or without `/v1`."""
     inner_fallbacks: bool = False
     """Let the proxy fall back to its own other models. It is then offered one target per request."""
+
+    role_once: ClassVar[bool] = True
 
     name: str = field(default="litellm_backend", init=False)
     """This instance's name in the configuration."""

@@ -2,13 +2,14 @@
 
 A backend for a server with a dialect of its own inherits `OpenAICompatible` and overrides what
 differs: `request_body`, `request_headers`, `own_words`, `relayed`, `diagnose`, `retry_after`,
-`with_headers`, `opening`, `ping_path`, `pong`.
+`with_headers`, `opening`, `role_once`, `ping_path`, `pong`.
 """
 
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
+from typing import ClassVar
 
 import httpx
 from attrs import define, evolve, field
@@ -111,6 +112,9 @@ class OpenAICompatible(BackendInvocation, Streaming):
             await opened.transport.aclose()
 
     # What a dialect overrides.
+
+    role_once: ClassVar[bool] = False
+    """Whether a stream says whose answer it is at its beginning only, so that a second time another one begins."""
 
     def request_body(self, target: Target, request: Request) -> dict[str, JSON]:
         """The body to send."""
@@ -217,7 +221,8 @@ class OpenAICompatible(BackendInvocation, Streaming):
             if opening := self.opening(response.headers):
                 yield opening
             limits = {"max_body": self.max_body, "max_event": self.max_event}
-            async with aclosing(streaming.chunks_of(response, sent, failure, **limits)) as chunks:
+            told = streaming.chunks_of(response, sent, failure, role_once=self.role_once, **limits)
+            async with aclosing(told) as chunks:
                 async for chunk in chunks:
                     yield chunk
         finally:

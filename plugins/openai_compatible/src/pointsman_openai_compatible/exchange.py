@@ -1,5 +1,6 @@
 """One HTTP request and its response, each step a value or a `Failure`. Nothing is retried."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import cast
@@ -14,6 +15,9 @@ from .decoding import BadBody, decoder
 
 LARGE_BODY = 1024 * 1024
 """Bytes. aiohttp warns about larger ones that come as bytes."""
+
+RUN_OUT = 0.05
+"""Seconds for the end of a response whose answer is there. It follows in the same packet, or right behind."""
 
 
 @frozen(kw_only=True)
@@ -96,6 +100,14 @@ async def pieces(response: httpx.Response, max_body: int) -> AsyncGenerator[byte
                 raise BadBody(f"it is larger than max_body, {max_body} bytes")
             yield piece
     unpack.finish()
+
+
+async def run_out(rest: AsyncGenerator[bytes, None]) -> None:
+    """Read on to the end where it is near, so that the connection can be used again. Nothing of it matters."""
+    with suppress(TimeoutError, BadBody, *broken()):
+        async with asyncio.timeout(RUN_OUT):
+            async for _ in rest:
+                pass
 
 
 async def _body(response: httpx.Response, max_body: int) -> bytes:

@@ -33,16 +33,18 @@ async def chunks_of(
     *,
     max_body: int,
     max_event: int,
+    role_once: bool,
 ) -> AsyncGenerator[Chunk | Failure, None]:
     """Every chunk of a stream; a failure is the last thing it gives."""
     decoder = EventDecoder(max_event)
-    same_answer = _SameAnswer()
+    one_answer = _OneAnswer(role_once=role_once)
     try:
         async with aclosing(exchange.pieces(response, max_body)) as pieces:
             async for piece in pieces:
                 for data in decoder.feed(piece):
                     if data == DONE:
-                        continue  # read on to the end, so that the connection can be used again
+                        await exchange.run_out(pieces)
+                        return
                     body = chunks.parse(data)
                     choice = chunks.first_choice(body)
                     if error := _error_in(body, choice):
@@ -52,8 +54,8 @@ async def chunks_of(
                         yield failure_of(failed)
                         return
                     chunk = chunks.chunk_of(body, choice)
-                    if not same_answer.goes_on(chunk):
-                        yield answer.unusable("another answer was spliced into this one", response.status_code)
+                    if wrong := one_answer.broken_by(chunk, choice):
+                        yield answer.unusable(wrong, response.status_code)
                         return
                     yield chunk
     except broken() as error:
@@ -80,16 +82,31 @@ def _error_in(body: Mapping[str, Any], choice: Mapping[str, Any]) -> object:
     return None
 
 
-class _SameAnswer:
-    """Notices when a proxy goes on with another model's answer: id or model change between chunks with choices."""
+class _OneAnswer:
+    """Notices what does not belong to the answer so far: what comes after its end, or out of another one."""
 
-    def __init__(self) -> None:
-        self._known: tuple[str | None, str | None] = (None, None)
+    def __init__(self, *, role_once: bool) -> None:
+        self._role_once = role_once
+        self._names: tuple[str | None, str | None] = (None, None)
+        self._begun = self._begun_again = self._ended = False
 
-    def goes_on(self, chunk: Chunk) -> bool:
-        """Whether the chunk belongs to the answer so far: what it leaves out is no change."""
-        known, told = self._known, (chunk.id, chunk.served_model)
+    def broken_by(self, chunk: Chunk, choice: Mapping[str, Any]) -> str | None:
+        """What is wrong with the answer if this chunk is a piece of it; None where it is one."""
+        says_something = chunk.has_content
+        if self._ended:
+            return "the answer went on after its end" if says_something else None
+        if self._role_once and self._begun and as_mapping(choice.get("delta")).get("role"):
+            self._begun_again = True
+        if (says_something and self._begun_again) or not self._is_named_alike(chunk):
+            return "another answer was spliced into this one"
+        self._begun = self._begun or says_something
+        self._ended = chunk.finish_reason is not None
+        return None
+
+    def _is_named_alike(self, chunk: Chunk) -> bool:
+        """Whether id and model are those of the answer so far: what the chunk leaves out is no change."""
+        known, told = self._names, (chunk.id, chunk.served_model)
         if told == known:
             return True
-        self._known = known[0] or told[0], known[1] or told[1]
+        self._names = known[0] or told[0], known[1] or told[1]
         return all(None in (was, now) or was == now for was, now in zip(known, told, strict=True))
