@@ -381,13 +381,13 @@ def test_the_permit_of_another_gate_is_refused():
     for gate in (Breaker(), Limits()):
         with pytest.raises(TypeError, match="a permit of another gate: Permit"):
             gate.settle(Permit(target), "answered", None, context)
-    store = Breaker()._store.here()
+    store = Breaker()._here.here().store
     with pytest.raises(TypeError, match="a lease of another store: Lease"):
         store.succeed(Lease(), 0.0)
 
 
 def test_a_store_lets_one_probe_through_and_says_which_circuit_stays_shut_the_longest():
-    store = Breaker()._store.here()
+    store = Breaker()._here.here().store
     one, other = CircuitKey("target", "a/small"), CircuitKey("backend", "a")
     for key, seconds in ((one, 5.0), (other, 9.0)):
         lease, _ = store.admit((key,), 0.0, 0.0)

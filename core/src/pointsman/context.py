@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from random import Random
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
@@ -31,6 +31,8 @@ class DecisionContext:
     """Takes every event; None where nobody listens."""
     wall_clock: Callable[[], float] = time
     """Seconds since the epoch, for events. No rule reads it."""
+    memory: dict[object, Any] | None = field(default=None, init=False)
+    """What plugins remember of this request: each under itself, in a dictionary that the first of them makes."""
     process: int = field(factory=os.getpid)
     """This process's id, for state that a fork must not share."""
     deadline: float = field(default=0.0, init=False)

@@ -38,12 +38,16 @@ class SinkReport:
     waiting: int
 
 
+class _Word:
+    """What is said to a worker between the events."""
+
+
 @define(eq=False)
-class _Flush:
+class _Flush(_Word):
     done: threading.Event = field(factory=threading.Event)
 
 
-class _Close:
+class _Close(_Word):
     """Ends the worker."""
 
 
@@ -60,6 +64,8 @@ class Lane:
         self._waiting: deque[Event | _Flush | _Close] = deque()
         self._filled = threading.Event()
         """Set when something is waiting."""
+        self._signalled = False
+        """Whether it was set since the worker last looked: cheaper to ask, for every event."""
         self._hurry = threading.Event()
         """Set when somebody waits for the worker or its queue is half full, so that it does not gather first."""
         self._lock = threading.Lock()
@@ -82,7 +88,8 @@ class Lane:
         self._waiting.append(event)
         if held == self.capacity // 2:
             self._hurry.set()
-        if not self._filled.is_set() and (self._worker is not None or self._start()):
+        if not self._signalled and (self._worker is not None or self._start()):
+            self._signalled = True
             self._filled.set()
 
     def flush(self) -> threading.Event:
@@ -123,7 +130,7 @@ class Lane:
     def report(self) -> SinkReport:
         """What became of the events so far; one of them may just be on its way from one place to another."""
         delivered, lost, dropped = self._delivered, self._lost, self._dropped
-        waiting = sum(not isinstance(item, _Flush | _Close) for item in self._copy()) + self._in_hand
+        waiting = sum(not isinstance(item, _Word) for item in self._copy()) + self._in_hand
         return SinkReport(
             sink=self.sink.name,
             emitted=delivered + lost + dropped + waiting,
@@ -162,13 +169,15 @@ class Lane:
             self._filled.wait()
             self._hurry.wait(GATHERING)
             self._hurry.clear()
-            self._filled.clear()  # before looking, so that what is put from here on is seen or signalled
+            # In this order, and before looking: what is put from here on is seen or signalled.
+            self._filled.clear()
+            self._signalled = False
             while self._waiting:
                 item = self._waiting.popleft()
-                if isinstance(item, _Close):
-                    self._settle_down(started=started)
-                    return
-                if isinstance(item, _Flush):
+                if isinstance(item, _Word):
+                    if isinstance(item, _Close):
+                        self._settle_down(started=started)
+                        return
                     if started:
                         self._try("flush_sink", self.sink.flush)
                     item.done.set()

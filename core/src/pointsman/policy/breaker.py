@@ -44,6 +44,13 @@ class _Leased(Permit):
     lease: Lease
 
 
+@define(eq=False)
+class _InThisProcess:
+    store: CircuitStore
+    permits: dict[Target, _Leased] = field(factory=dict[Target, _Leased], init=False)
+    """The last one of each target: while nothing moves, it is good for one attempt after the other."""
+
+
 @define(eq=False, kw_only=True)
 class Breaker(Gate):
     """Opens on repeated failure, lets one attempt through to see, and closes when that succeeds."""
@@ -60,9 +67,7 @@ class Breaker(Gate):
     """After a failure that opens at once, where the server does not say how long to stay away."""
     probe_lease: Seconds = field(default=Seconds(60.0), validator=validators.gt(Seconds(0.0)))
     """How long the attempt that was let through keeps others out at least, should nothing be heard of it."""
-    _store: PerProcess[CircuitStore] = field(init=False)
-    _permits: dict[Target, _Leased] = field(factory=dict[Target, _Leased], init=False)
-    """The last one of each target: while nothing fails, a store gives the same lease again and again."""
+    _here: PerProcess[_InThisProcess] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         thresholds = Thresholds(
@@ -75,19 +80,20 @@ class Breaker(Gate):
             opens_at_once_for=self.opens_at_once_for,
             lease=self.probe_lease,
         )
-        self._store = PerProcess(lambda: InProcess(thresholds))
+        self._here = PerProcess(lambda: _InThisProcess(InProcess(thresholds)))
 
     @hookimpl
     def admit(self, target: Target, ctx: DecisionContext) -> Permit | SkipTarget:
-        answer, moved = self._store.of(ctx.process).admit(_keys(target), ctx.now, ctx.deadline)
-        known = self._permits.get(target)
-        if known is not None and known.lease is answer:
+        here = self._here.of(ctx.process)
+        known = here.permits.get(target)
+        if known is not None and here.store.still_holds(known.lease):
             return known
+        answer, moved = here.store.admit(_keys(target), ctx.now, ctx.deadline)
         if moved:
             _announce(moved, ctx)
         if isinstance(answer, Shut):
             return SkipTarget(_why(answer), retry_after=answer.retry_after)
-        permit = self._permits[target] = _Leased(target, answer)
+        permit = here.permits[target] = _Leased(target, answer)
         return permit
 
     @hookimpl
@@ -96,7 +102,7 @@ class Breaker(Gate):
     ) -> None:
         if not isinstance(permit, _Leased):
             raise TypeError(f"a permit of another gate: {type(permit).__name__}")
-        store = self._store.of(ctx.process)
+        store = self._here.of(ctx.process).store
         if outcome == "answered":
             moved = store.succeed(permit.lease, ctx.now)
         else:
@@ -115,7 +121,7 @@ class Breaker(Gate):
             GateStatus(
                 scope=one.key.scope, name=one.key.name, state=one.state, why=one.why, retry_after=one.retry_after
             )
-            for one in self._store.of(ctx.process).readings(ctx.now)
+            for one in self._here.of(ctx.process).store.readings(ctx.now)
         ]
 
 

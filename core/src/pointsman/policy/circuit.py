@@ -158,7 +158,7 @@ class _Recent:
     def add(self, now: float, *, failed: bool = False) -> None:
         if now >= self._part_ends:
             self._begin_part(now)
-        part = self._parts[-1]
+        part = self._part
         part[1] += 1
         self._attempts += 1
         if failed:
@@ -172,11 +172,13 @@ class _Recent:
     def clear(self) -> None:
         self._parts.clear()
         self._attempts = self._failures = 0
+        self._part = [0, 0, 0]
         self._part_ends = 0.0
 
     def _begin_part(self, now: float) -> None:
         place = int(now / self._grain)
-        self._parts.append([place, 0, 0])
+        self._part = [place, 0, 0]
+        self._parts.append(self._part)
         self._part_ends = (place + 1) * self._grain
         while self._parts[0][0] <= place - GRAIN:
             _, attempts, failures = self._parts.popleft()

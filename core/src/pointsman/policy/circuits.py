@@ -77,6 +77,10 @@ class CircuitStore(Protocol):
         """The leased attempt ended, with one effect for each of its keys."""
         ...
 
+    def still_holds(self, lease: Lease) -> bool:
+        """Whether a lease that was given before may be given again: all is closed, and nothing has moved since."""
+        ...
+
     def succeed(self, lease: Lease, now: float) -> Sequence[Moved]:
         """The leased attempt was answered: a success for each of its keys."""
         ...
@@ -91,6 +95,8 @@ class _Held(Lease):
     """Circuits with the generation that the attempt belongs to in each."""
 
     parts: tuple[tuple[CircuitKey, Circuit, int], ...]
+    moves: int
+    """How often any circuit had moved when it was given; -1 where it is good for one attempt only."""
 
 
 class InProcess(CircuitStore):
@@ -100,13 +106,9 @@ class InProcess(CircuitStore):
         self._thresholds = thresholds
         self._lock = threading.Lock()
         self._circuits: dict[CircuitKey, Circuit] = {}
-        self._calm: dict[tuple[CircuitKey, ...], _Held] = {}
-        """Leases of keys whose circuits are all closed: good for every attempt until a circuit moves."""
+        self._moves = 0
 
     def admit(self, keys: tuple[CircuitKey, ...], now: float, ends_by: float) -> tuple[Lease | Shut, Sequence[Moved]]:
-        calm = self._calm.get(keys)
-        if calm is not None:
-            return calm, ()
         with self._lock:
             circuits = [self._circuit(key) for key in keys]
             shut = [
@@ -117,11 +119,13 @@ class InProcess(CircuitStore):
             if shut:
                 return max(shut, key=lambda one: one.retry_after), ()
             moved = _moved(keys, [circuit.admit(now, ends_by) for circuit in circuits])
+            self._moves += len(moved)
             parts = zip(keys, circuits, [circuit.generation for circuit in circuits], strict=True)
-            lease = _Held(tuple(parts))
-            if all(circuit.state == "closed" for circuit in circuits):
-                self._calm[keys] = lease
-            return lease, moved
+            calm = all(circuit.state == "closed" for circuit in circuits)
+            return _Held(tuple(parts), self._moves if calm else -1), moved
+
+    def still_holds(self, lease: Lease) -> bool:
+        return isinstance(lease, _Held) and lease.moves == self._moves
 
     def settle(self, lease: Lease, effects: Sequence[Effect], why: str, now: float, random: Random) -> Sequence[Moved]:
         changes: list[Moved] = []
@@ -138,18 +142,18 @@ class InProcess(CircuitStore):
                     circuit.released(generation)
                 if change is not None:
                     changes.append(Moved(key, change))
-            if changes:
-                self._calm.clear()
+            self._moves += len(changes)
         return changes
 
     def succeed(self, lease: Lease, now: float) -> Sequence[Moved]:
-        parts = _parts(lease)
+        changes: list[Moved] = []
         with self._lock:
-            changes = [circuit.succeeded(generation, now) for _, circuit, generation in parts]
-            if not any(changes):
-                return ()
-            self._calm.clear()
-        return _moved([key for key, _, _ in parts], changes)
+            for key, circuit, generation in _parts(lease):
+                change = circuit.succeeded(generation, now)
+                if change is not None:
+                    changes.append(Moved(key, change))
+                    self._moves += 1
+        return changes
 
     def readings(self, now: float) -> Sequence[Reading]:
         with self._lock:

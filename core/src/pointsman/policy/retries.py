@@ -5,7 +5,6 @@ overloaded server into a dead one, so they are paid for: each target has a budge
 """
 
 import threading
-from weakref import WeakKeyDictionary
 
 from attrs import define, field, frozen, validators
 
@@ -28,18 +27,16 @@ ROUNDING = 1e-9
 
 
 class _Budget:
-    """Retries that each target still has, and those that requests are about to make."""
+    """Retries that each target still has."""
 
     def __init__(self, size: float) -> None:
         self._size = size
         self._lock = threading.Lock()
         self._spent: dict[Target, float] = {}
         """What is missing from a full budget, for those targets where something is."""
-        self.wanted: WeakKeyDictionary[DecisionContext, Target] = WeakKeyDictionary()
-        """By request, the target that it goes to once more. It is paid for at the gate, when the attempt begins."""
 
     def is_full(self, target: Target) -> bool:
-        return target not in self._spent
+        return not self._spent or target not in self._spent
 
     def has_one(self, target: Target) -> bool:
         return self._spent.get(target, 0.0) + 1 <= self._size + ROUNDING
@@ -100,7 +97,8 @@ class Retries(FallbackDecision, Gate):
             wait = self._wait(tries, state.ctx)
             budget = self._budgets.of(state.ctx.process)
             if wait is not None and wait < state.time_left and budget.has_one(target):
-                budget.wanted[state.ctx] = target
+                # Paid for at the gate, when the attempt begins.
+                state.ctx.memory = {**(state.ctx.memory or {}), self: target}
                 return Next(target, after=wait, why=f"attempt {len(tries) + 1} on it: no other target is left")
         return None
 
@@ -108,7 +106,7 @@ class Retries(FallbackDecision, Gate):
     def admit(self, target: Target, ctx: DecisionContext) -> Permit | SkipTarget | None:
         """Pays for a retry; else wants to hear how an attempt ends where there is something to refill."""
         budget = self._budgets.of(ctx.process)
-        if budget.wanted and budget.wanted.pop(ctx, None) == target:
+        if ctx.memory and ctx.memory.pop(self, None) == target:
             return _Paid(target) if budget.spend(target) else SkipTarget("its budget of retries is spent")
         return None if budget.is_full(target) else Permit(target)
 

@@ -6,6 +6,7 @@ units from the control path to that path, and lowering it only back.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 
 from attrs import define
@@ -30,6 +31,11 @@ def _sized(part: bytes) -> bytes:
 VERSION = _sized(b"v1")
 
 
+@lru_cache(maxsize=64)
+def _salted(salt: str) -> bytes:
+    return VERSION + _sized(salt.encode())
+
+
 def bucket_of(unit: str | int, salt: str) -> int:
     """The bucket of a unit under a salt, from 0 to 99,999.
 
@@ -39,7 +45,7 @@ def bucket_of(unit: str | int, salt: str) -> int:
     """
     # A text that JSON cut inside a character is no UTF-8; it has a bucket all the same.
     text = str(unit).encode("utf-8", "surrogatepass")
-    digest = sha256(VERSION + _sized(salt.encode()) + _sized(text)).digest()
+    digest = sha256(_salted(salt) + _sized(text)).digest()
     return int.from_bytes(digest[:8], "big") * BUCKETS >> 64
 
 
