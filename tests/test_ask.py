@@ -356,6 +356,42 @@ def test_when_all_failed_the_status_is_1_and_every_attempt_is_told(desk: Desk, w
     assert ran.err.splitlines()[-1].startswith("AllTargetsFailed: ")
 
 
+LAST_RESORT = """
+[tasks.office]
+models = ["glm"]
+last_resort = "Beklager, prøv igen senere."
+"""
+
+
+@BOTH_WAYS
+def test_the_last_resort_is_the_answer_and_is_not_said_to_be_a_models(desk: Desk, way: str) -> None:
+    desk.add(LAST_RESORT)
+    desk.proxy.play(litellm_error(500, "Out of memory"))
+    desk.openrouter.play(openrouter_error(502, "Provider returned error", {"provider_name": "Nordlys"}))
+    ran = desk.ask(way, "--task", "office", *PROXIED, "hej")
+    assert (ran.status, ran.out) == (0, "Beklager, prøv igen senere.\n")
+    told = re.findall(r"^  ([\d-].*)$", ran.err, re.MULTILINE)
+    assert [re.sub(r", \d\.\d\d s$", "", line) for line in told[:4]] == [
+        "1. glm via litellm_backend: 500 server",
+        "2. glm via openrouter_direct: 502 server",
+        "3. glm via litellm_backend: 500 server",  # a second chance
+        "4. glm via openrouter_direct: 502 server",
+    ]
+    (last,) = told[4:]
+    assert last.startswith("-  the last resort of office, because nobody answered: the budget of 4 attempts is spent")
+    assert re.search(r"^4 attempts in \d\.\d\d s$", ran.err, re.MULTILINE)
+
+
+@BOTH_WAYS
+def test_the_last_resort_where_nothing_was_tried_says_why(desk: Desk, way: str) -> None:
+    desk.add(LAST_RESORT)
+    ran = desk.ask(way, "--task", "office", "--deadline", "0.0005", *DIRECT, "hej")
+    assert (ran.status, ran.out) == (0, "Beklager, prøv igen senere.\n")
+    assert "the last resort of office, because nobody answered: nothing was tried: the deadline passed\n" in ran.err
+    assert ran.err.splitlines()[-1] == "nothing was tried"
+    assert not desk.openrouter.requests
+
+
 def test_when_all_failed_the_json_document_says_so(desk: Desk) -> None:
     desk.openrouter.play(openrouter_error(429, "Slow down", headers={"Retry-After": "9"}))
     ran = desk.ask("--json", "--deadline", "5", *DIRECT, "hej")

@@ -48,6 +48,7 @@ async def stream(driver: Driver, flow: Flow, recorder: Recorder, time_allowed: f
     except StopIteration as stop:
         answer: Completion = stop.value
         if answer.decision is not None and answer.decision.outcome == "last_resort":
+            flow.decision = answer.decision  # before the only chunk: its reader may be another thread
             flow.write(Chunk(text=answer.text, finish_reason=answer.finish_reason))
         return answer
     except GeneratorExit as error:

@@ -21,10 +21,15 @@ class Story:
         self._thinking = False
 
     def answers(self, decision: Decision | None) -> None:
-        """The answer begins: its path, what was tried before, and who gives it."""
+        """The answer begins: its path, what was tried before, and who gives it, or why nobody does."""
         if self._told or self._silent or decision is None:
             return
         self._told = True
+        if decision.outcome == "last_resort":
+            _tell(decision, decision.attempts)
+            say(f"-  the last resort of {decision.task}, because nobody answered: {decision.why}", indent=INDENT)
+            say("")
+            return
         # A short answer has ended before it is read; then its own attempt is on record.
         before = decision.attempts if decision.outcome is None else decision.attempts[:-1]
         target = decision.served or decision.attempts[-1].target
@@ -70,8 +75,10 @@ def _tell(decision: Decision, attempts: tuple[AttemptRecord, ...]) -> None:
 def summary(reply: Completion) -> str:
     """What an answer took: attempts, time, tokens and their speed, cost; and who ran the model."""
     decision, usage = reply.decision, reply.usage
+    if decision and not decision.attempts:
+        return "nothing was tried"
     lines = [f"calls {call.name} {call.arguments}" for call in reply.tool_calls]
-    if decision and decision.attempts:
+    if decision:
         lines.append(_pace(decision, decision.attempts[-1]))
     took: list[str] = []
     if usage.input_tokens is not None or usage.output_tokens is not None:
