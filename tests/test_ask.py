@@ -29,6 +29,7 @@ from pointsman.testing import (
     openrouter_stream,
     openrouter_usage,
 )
+from pointsman.testing.replies import sse_event
 from tests.support.command import Ran, arguments, environment, onto_a_full_disk, pointsman
 from tests.support.site import Site
 from tests.support.wires import event
@@ -129,12 +130,22 @@ def test_stdout_is_the_answer_and_nothing_else(desk: Desk, way: str) -> None:
 
 
 def test_stderr_says_who_answers_and_what_it_took(desk: Desk) -> None:
+    usage = openrouter_usage(TEXT, cost=0.000012)
+    desk.openrouter.play(openrouter_stream("z-ai/glm", PIECES, usage=usage, delay=0.03))
     ran = desk.ask(*DIRECT, "hej")
     who, took = ran.err.split("\n\n\n")
     assert who == "email-draft, path direct, bucket 62.853 %\n  1. glm via openrouter_direct"
     pace, cost = took.splitlines()
     assert re.fullmatch(r"1 attempt in \d\.\d\d s, first token after \d\.\d\d s, then \d+ tokens/s", pace)
     assert cost == "42 tokens in, 11 out, $0.000012, served as z-ai/glm at Nordlys"
+
+
+def test_an_answer_that_came_at_one_moment_has_no_speed(desk: Desk) -> None:
+    at_once = b"".join(map(sse_event, openrouter_stream("z-ai/glm", PIECES, usage=openrouter_usage(TEXT)).events))
+    desk.openrouter.play(SSE([at_once]))
+    ran = desk.ask(*DIRECT, "hej")
+    assert ran.out == f"{TEXT}\n"
+    assert re.search(r"^1 attempt in \d\.\d\d s, first token after \d\.\d\d s$", ran.err, re.MULTILINE)
 
 
 def test_a_whole_answer_has_no_first_token(desk: Desk) -> None:

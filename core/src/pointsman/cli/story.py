@@ -11,6 +11,9 @@ from .output import attempt_words, path_words, say
 
 INDENT = "  "
 
+AT_ONE_MOMENT = 0.05
+"""Seconds. Content that came within them was written before it was sent, and says nothing of the model's speed."""
+
 
 class Story:
     """Tells each part once, where it is not to be silent."""
@@ -99,7 +102,7 @@ def _pace(decision: Decision, last: AttemptRecord) -> str:
     if first is not None:
         pace += f", first token after {last.started + first:.2f} s"
         written = last.usage.output_tokens if last.usage else None
-        if written and last.duration > first:
+        if written and last.duration - first > AT_ONE_MOMENT:
             pace += f", then {written / (last.duration - first):.0f} tokens/s"
     return pace
 
