@@ -51,7 +51,7 @@ def openrouter() -> Iterator[ScriptedServer]:
     def play(request: ReceivedRequest):
         usage = openrouter_usage("") | {"prompt_tokens": 31, "completion_tokens": 80, "total_tokens": 111}
         if request.streamed:
-            return openrouter_stream(str(request.model), PIECES, usage=usage, provider="Z.AI")
+            return openrouter_stream(str(request.model), PIECES, usage=usage, provider="Z.AI", delay=0.03)
         return openrouter_answer(str(request.model), "".join(PIECES), usage=usage, provider="Z.AI")
 
     with ScriptedServer(play) as server:
