@@ -434,6 +434,15 @@ ERRORS = {
     "nothing but the vendor's finish reason": (OPENROUTER, openrouter("stop", "network_error"), SERVER),
     "text": (PLAIN, {"error": "overloaded"}, SERVER),
     "OpenAI's": (PLAIN, {"error": {"message": "sorry", "type": "server_error", "param": None, "code": None}}, SERVER),
+    "vLLM's": (PLAIN, {"object": "error", "message": "no", "type": "BadRequestError", "code": 400}, REJECTED),
+    "FastAPI's": (PLAIN, {"detail": "no"}, SERVER),
+    "an event that is called one": (PLAIN, b'event: error\ndata: {"message": "no", "code": 429}\n\n', QUOTA),
+    "an event that is called one, with nothing in it": (PLAIN, b"event: error\ndata: {}\n\n", SERVER),
+    "an event that is called one, with an error": (
+        LITELLM,
+        b"event:error\n" + sse_event(proxy_error("429", "litellm.RateLimitError: slow")),
+        BUSY,
+    ),
 }
 in_every_way = pytest.mark.parametrize(("backend", "error", "blame"), ERRORS.values(), ids=ERRORS)
 
@@ -451,7 +460,7 @@ def test_an_error_after_the_first_content_interrupts(backend, error, blame, fini
     event = DIALECTS[backend]
     got = told(backend, [event(content="Hel"), event(finish, content="lo"), error])
     # What was being answered is not the request's fault any more.
-    assert got.blame == (CUT if blame == TOO_LONG else ("interrupted", *blame[1:]))
+    assert got.blame == (CUT if blame in (TOO_LONG, REJECTED) else ("interrupted", *blame[1:]))
     assert got.partial.text == "Hello"
 
 
@@ -584,8 +593,25 @@ def test_a_web_page_is_no_answer():
 
 def test_a_stream_under_a_failed_status_is_a_failure():
     """A proxy of 1.80 says so when everything that it has is cooled down."""
-    body = sse_event(proxy_error("503", "No deployments available")) + DONE
-    assert came_whole(LITELLM, body, 503, kind="text/event-stream").blame[0] == "server"
+    body = PING + sse_event(proxy_error("503", "No deployments available")) + DONE
+    got = came_whole(LITELLM, body, 503, kind="text/event-stream")
+    assert got.blame == SERVER
+    assert got.failure is not None
+    assert got.failure.detail == "No deployments available"
+
+
+def test_an_event_of_another_type_is_none():
+    message = b"event: message\n" + sse_event(openai(content="Hello"))
+    assert told(PLAIN, [message, b"event: error\n\n", openai("stop")]).whole.text == "Hello"
+
+
+@pytest.mark.parametrize("backend", DIALECTS)
+def test_json_that_is_called_a_stream_is_read_as_json(backend):
+    body = json.dumps(whole_answer(content="Hello"), indent=1).encode()
+    for pieces in ([body], [b" ", b"\n", body[:9], body[9:]]):
+        assert told_by(backend, Saying(pieces)).whole.text == "Hello"
+    failed = came_whole(backend, openrouters(429, "slow"), kind="text/event-stream")
+    assert failed.blame[0] == "rate_limit"
 
 
 # Whatever comes

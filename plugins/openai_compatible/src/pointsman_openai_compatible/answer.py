@@ -11,6 +11,7 @@ from pointsman.assembly import marked_where_cut, shortcoming
 from pointsman.chat import JSON, Completion, Usage
 from pointsman.errors import Failure, Kind
 
+from . import envelope
 from .calls import whole_calls
 from .exchange import Reply
 from .untrusted import as_amount, as_count, as_list, as_mapping, as_text
@@ -23,8 +24,8 @@ _TEXT_PARTS = {"text", "output_text"}
 def parse(reply: Reply) -> Mapping[str, object] | Failure:
     """The body as an object, or the failure of an answer that is none. Nothing of it is quoted."""
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-    # JSON under these names is still JSON; a web page or an event stream is somebody else's answer.
-    if kind and "json" not in kind and kind not in {"text/plain", "application/octet-stream"}:
+    # JSON under these names is still JSON; a web page is somebody else's answer.
+    if kind and "json" not in kind and kind not in {"text/plain", "text/event-stream", "application/octet-stream"}:
         return unusable("the answer is not JSON by its content type", reply.status)
     if not reply.body.strip():
         return unusable("the answer is empty", reply.status)
@@ -42,9 +43,16 @@ def error_inside(body: Mapping[str, object]) -> object:
     choice = choice_of(body)
     places = (body.get("error"), choice.get("error"), as_mapping(choice.get("provider_specific_fields")).get("error"))
     error = next((place for place in places if place), None)
+    if error is None and not choice:
+        error = envelope.itself_an_error(body)
     if error is None and (choice.get("finish_reason") == "error" or choice.get("native_finish_reason") in FAILED):
         return {"message": "the choice ended with an error"}
     return error
+
+
+def error_named(body: Mapping[str, object]) -> object:
+    """The error in the body of what is called one; the body itself where it names none."""
+    return error_inside(body) or body or {"message": "an event said that it was an error"}
 
 
 def completion(body: Mapping[str, object], status: int) -> Completion | Failure:

@@ -215,8 +215,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
         try:
             if not streaming.is_event_stream(response):
                 reply = await exchange.read(response, self.max_body)
-                outcome = reply if isinstance(reply, Failure) else self._outcome(reply, sent, failure)
-                yield outcome if isinstance(outcome, Failure) else chunk_of_whole(outcome)
+                yield reply if isinstance(reply, Failure) else self._in_one_piece(reply, sent, failure)
                 return
             if opening := self.opening(response.headers):
                 yield opening
@@ -224,9 +223,16 @@ class OpenAICompatible(BackendInvocation, Streaming):
             told = streaming.chunks_of(response, sent, failure, role_once=self.role_once, **limits)
             async with aclosing(told) as chunks:
                 async for chunk in chunks:
-                    yield chunk
+                    yield self._in_one_piece(chunk, sent, failure) if isinstance(chunk, Reply) else chunk
         finally:
             await exchange.close(response)
+
+    def _in_one_piece(
+        self, reply: Reply, sent: Mapping[str, JSON], failure: Callable[[ServerError], Failure]
+    ) -> Chunk | Failure:
+        """What a reply that is no stream amounts to, although a stream was asked for."""
+        outcome = self._outcome(reply, sent, failure)
+        return outcome if isinstance(outcome, Failure) else chunk_of_whole(outcome)
 
     def _outcome(
         self, reply: Reply, sent: Mapping[str, JSON], failure: Callable[[ServerError], Failure]

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import httpx
 from attrs import field, frozen
 
+from .sse import EventDecoder, EventTooLarge
 from .untrusted import EMPTY, as_list, as_mapping, as_text
 
 _STATUS_OF_WORD = {
@@ -69,7 +70,7 @@ class ServerError:
 
 def error_of_reply(status: int, headers: httpx.Headers, body: bytes, sent: Mapping[str, object]) -> ServerError:
     """The error in a response whose status says that there is one."""
-    error = _enveloped(_parsed(body))
+    error = _enveloped(_parsed(body) or _first_event(body))
     return ServerError(
         http_status=status,
         status=status,
@@ -95,11 +96,20 @@ def error_in_success(error: object, status: int, headers: httpx.Headers, sent: M
     )
 
 
-def _parsed(body: bytes) -> object:
+def _parsed(body: bytes | str) -> object:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
+
+
+def _first_event(body: bytes) -> object:
+    """What the first event says of a body that is a stream: proxies answer one with a stream though it has failed."""
+    try:
+        events = EventDecoder(len(body) + 1).feed(body + b"\n\n")
+    except EventTooLarge:
+        return None
+    return next((told for data in events if (told := _parsed(data)) is not None), None)
 
 
 def _enveloped(body: object) -> Mapping[str, object] | None:
@@ -109,6 +119,11 @@ def _enveloped(body: object) -> Mapping[str, object] | None:
         return error
     if "error" in told:
         return {**told, "message": told["error"]}
+    return itself_an_error(told)
+
+
+def itself_an_error(told: Mapping[str, object]) -> Mapping[str, object] | None:
+    """The error of an object that has it under no name `error`: FastAPI's or vLLM's; None where there is none."""
     if "detail" in told:
         return {"message": told["detail"], **as_mapping(told["detail"])}
     return told if told.get("object") == "error" else None

@@ -2,7 +2,8 @@
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation: lines end
 with LF, CRLF or CR; the text is UTF-8 whatever a header says, a byte order mark at its beginning is skipped; an event
-that the stream ends in the middle of is not dispatched. Types and ids of events are not kept: no chat stream has any.
+that the stream ends in the middle of is not dispatched. Of types only `error` is kept, and no ids: no chat stream has
+others.
 
 Our own, because httpx-sse 0.4.3 holds back a line that ends with CR until more comes, dispatches events without data,
 keeps the byte order mark, and bounds nothing.
@@ -15,6 +16,12 @@ class EventTooLarge(Exception):
     """One event holds more bytes than allowed."""
 
 
+class ErrorData(str):
+    """The data of an event whose type is `error`."""
+
+    __slots__ = ()
+
+
 class EventDecoder:
     """Feed it bytes as they come; it gives the data of the events that they complete."""
 
@@ -23,6 +30,7 @@ class EventDecoder:
         self._line = bytearray()
         self._data: list[bytes] = []
         self._size = 0
+        self._data_type: type[str] = str
         self._after_cr = False
         self._at_start = True
 
@@ -53,8 +61,9 @@ class EventDecoder:
         for line in lines:
             if not line:
                 if self._data:
-                    events.append(b"\n".join(self._data).decode("utf-8", "replace"))
-                self._data, self._size = [], 0
+                    data = b"\n".join(self._data).decode("utf-8", "replace")
+                    events.append(data if self._data_type is str else ErrorData(data))
+                self._data, self._size, self._data_type = [], 0, str
                 continue
             name, _, value = line.partition(b":")
             if name == b"data":
@@ -63,4 +72,6 @@ class EventDecoder:
                 self._size += len(value) + 1  # with the line's end, or empty lines would be free
                 if self._size > self._max_event:
                     raise EventTooLarge
+            elif name == b"event":
+                self._data_type = ErrorData if value.removeprefix(b" ") == b"error" else str
         return events

@@ -16,7 +16,8 @@ from .chunks import DONE, BadEvent
 from .connection import broken, cut_short
 from .decoding import BadBody
 from .envelope import ServerError
-from .sse import EventDecoder, EventTooLarge
+from .exchange import Reply
+from .sse import ErrorData, EventDecoder, EventTooLarge
 from .untrusted import as_mapping
 
 EVENT_STREAM = "text/event-stream"
@@ -35,21 +36,28 @@ async def chunks_of(
     max_body: int,
     max_event: int,
     role_once: bool,
-) -> AsyncGenerator[Chunk | Failure, None]:
-    """Every chunk of a stream; a failure is the last thing it gives."""
+) -> AsyncGenerator[Chunk | Reply | Failure, None]:
+    """Every chunk of a stream; a failure is the last thing it gives. The only one is a reply where it is no stream."""
     decoder = EventDecoder(max_event)
+    begun = False
     calls = CallPieces()
     one_answer = _OneAnswer(role_once=role_once)
     try:
         async with aclosing(exchange.pieces(response, max_body)) as pieces:
             async for piece in pieces:
+                if not begun:
+                    begun = bool(piece.strip())
+                    if piece.lstrip().startswith(b"{"):  # no line of an event stream begins so
+                        body = b"".join([piece, *[more async for more in pieces]])
+                        yield Reply(status=response.status_code, headers=response.headers, body=body)
+                        return
                 for data in decoder.feed(piece):
                     if data == DONE:
                         await exchange.run_out(pieces)
                         return
                     body = chunks.parse(data)
                     choice = chunks.first_choice(body)
-                    if error := _error_in(body, choice):
+                    if error := _error_in(body, choice) or (isinstance(data, ErrorData) and answer.error_named(body)):
                         if told := body.get("usage"):
                             yield Chunk(usage=answer.usage(as_mapping(told)))  # what failed may cost all the same
                         failed = envelope.error_in_success(error, response.status_code, response.headers, sent)
@@ -74,7 +82,8 @@ async def chunks_of(
 def _error_in(body: Mapping[str, Any], choice: Mapping[str, Any]) -> object:
     """The error that an event carries, wherever it stands; None where there is none."""
     if (
-        "error" in body
+        not choice
+        or "error" in body
         or "error" in choice
         or choice.get("provider_specific_fields")
         or choice.get("finish_reason") == "error"
