@@ -273,7 +273,7 @@ def test_a_backend_that_fails_to_close_is_logged_and_keeps_no_other_from_closing
 
 
 @pytest.mark.parametrize("face", ["complete", "acomplete"])
-def test_a_backend_that_never_closes_delays_closing_no_longer_than_asked(face):
+def test_a_backend_that_never_closes_delays_closing_no_longer_than_asked_and_is_named(face, caplog):
     bad, good = Closing([failure("connect")], at_close=for_ever), Closing()
     made = table(("small",), {"bad": bad, "good": good})
 
@@ -294,6 +294,8 @@ def test_a_backend_that_never_closes_delays_closing_no_longer_than_asked(face):
         took = time.monotonic() - began
     assert took < 1
     assert good.life == ["start good", "close"]
+    (logged,) = caplog.messages
+    assert logged.startswith("plugin bad: close_backend did not end within 0.0")
 
 
 @pytest.mark.parametrize("face", ["complete", "acomplete"])

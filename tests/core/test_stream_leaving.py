@@ -496,7 +496,7 @@ def test_closing_the_router_ends_the_streams_that_threads_read():
     router.close()
     reader.join(2)
     assert len(raised) == 1
-    assert "while this stream was read" in str(raised[0])
+    assert "while this request was in flight" in str(raised[0])
     assert outcomes(world) == ["cancelled", "cancelled"]
     assert world.proxy.open == 0
 

@@ -112,8 +112,8 @@ class Engine:
 
     def _close_rest(self, backends_by: float, sinks_by: float) -> tuple[SinkReport, ...]:
         """Everything but what is open in the running loop, until these times on the monotonic clock."""
-        self.portal.close(max(backends_by - monotonic(), 0))
         self._loops.close_elsewhere(max(backends_by - monotonic(), 0))
+        self.portal.close(max(backends_by - monotonic(), 0))
         return self._delivery.close(max(sinks_by - monotonic(), 0))
 
     def _let_go(self, backends: list[Backend], sinks: list[Sink]) -> None:

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT = 5.0
 """Seconds, by default, for everything that closing waits for."""
 
+LOOPS_SHARE = 0.9
+"""Of the time that another loop is waited for, what it gets itself: so it can still say what was late."""
+
 
 class OpenBackends:
     """The backends that are open in one loop of one process."""
@@ -30,6 +33,8 @@ class OpenBackends:
         self.ready: set[Backend] = set()
         """Those that need no opening any more."""
         self.requests = InFlight()
+        self.closed = False
+        """Whether closing has begun here: once is enough."""
         self._opened: dict[Backend, asyncio.Future[None]] = {}
         self._leaving: dict[asyncio.Future[None], Backend] = {}
         """Those that no configuration has any more, and that are not closed yet."""
@@ -56,6 +61,7 @@ class OpenBackends:
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - what is late is left, not cancelled and awaited
         """Ends the requests that run here, then closes everything that is open."""
+        self.closed = True
         began = monotonic()
         await self.requests.end(timeout)
         self._patience = max(began + timeout - monotonic(), 0)
@@ -85,12 +91,12 @@ class OpenBackends:
         opened = {**self._leaving, **{opening: backend for backend, opening in self._opened.items()}}
         self._leaving, self._opened = {}, {}
         self.ready.clear()
-        closing = [asyncio.ensure_future(_close(backend, opening)) for opening, backend in opened.items()]
+        closing = {asyncio.ensure_future(_close(backend, opening)): backend for opening, backend in opened.items()}
         if closing:
             _, late = await asyncio.wait(closing, timeout=self._patience)
             for one in late:
                 one.cancel()
-                logger.warning("a backend did not close within %.3g s", self._patience)
+                logger.warning("plugin %s: close_backend did not end within %.3g s", closing[one].name, self._patience)
 
 
 async def _start(backend: Backend) -> None:
@@ -163,9 +169,9 @@ class Loops:
         deadline = monotonic() + timeout
         current = running_loop()
         closing = [
-            asyncio.run_coroutine_threadsafe(backends.close(timeout), loop)
+            asyncio.run_coroutine_threadsafe(backends.close(timeout * LOOPS_SHARE), loop)
             for loop, backends in self._running()
-            if loop is not current and loop.is_running()
+            if loop is not current and loop.is_running() and not backends.closed
         ]
         for one in closing:
             try:
