@@ -1,5 +1,6 @@
 """Streams of every shape, invented: what each of the three backends, and a router behind it, makes of them."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -8,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pointsman.chat import Completion, InnerAttempts, ToolCall, Usage
+from pointsman.errors import AllTargetsFailed
 from pointsman.testing.replies import sse_event
-from tests.wire.streamed import EVENT_STREAM, Saying, Told, told_by
+from tests.wire.streamed import EVENT_STREAM, Saying, Told, router_over, told_by
 
 PLAIN, LITELLM, OPENROUTER = "openai_compatible", "litellm_backend", "openrouter_direct"
 
@@ -43,6 +45,17 @@ def came_whole(backend: str, body: object, status: int = 200, kind: str = "appli
     """What a reader is told of an answer that is no stream."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return told_by(backend, Saying([content], status, {"content-type": kind} | headers))
+
+
+def completed(backend: str, body: object) -> Completion:
+    """The whole answer that is made of this."""
+    transport = Saying([json.dumps(body).encode()], headers={"content-type": "application/json"})
+
+    async def run() -> Completion:
+        async with router_over(backend, transport) as router:
+            return await router.acomplete("hello")
+
+    return asyncio.run(run())
 
 
 # The dialects
@@ -337,6 +350,100 @@ def test_what_came_before_a_tool_calls_name_belongs_to_it():
 
 def test_arguments_that_are_nested_too_deep_are_not_finished():
     assert not ToolCall(id="a", name="look", arguments="[" * 99999).is_finished
+
+
+# Read to its end, a stream is what the whole answer would have been
+
+PNG = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+SOURCE = {"type": "url_citation", "url_citation": {"url": "https://a.example"}}
+THOUGHT = {"type": "reasoning.text", "index": 0, "text": "Hm", "signature": "c2ln"}
+VOICE = {"id": "audio-1", "data": "AAAABBBB", "transcript": "Hello", "expires_at": 1790000000}
+CALL = {"name": "look", "arguments": '{"at": 1}'}
+
+ALIKE: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "a call of old": (
+        {"function_call": CALL},
+        [{"function_call": {"name": "look", "arguments": ""}}, {"function_call": {"arguments": '{"at": 1}'}}],
+    ),
+    "a voice": (
+        {"audio": VOICE},
+        [
+            {"audio": {"id": "audio-1", "transcript": "Hel"}},
+            {"audio": {"data": "AAAA"}},
+            {"audio": {"data": "BBBB", "transcript": "lo"}},
+            {"audio": {"expires_at": 1790000000}},
+        ],
+    ),
+    "an image among parts": (
+        {"content": [{"type": "text", "text": "Look: "}, PNG]},
+        [{"content": [{"type": "text", "text": "Look: "}]}, {"content": [PNG]}],
+    ),
+    "sources": (
+        {"content": "Hello", "annotations": [SOURCE, SOURCE]},
+        [{"content": "Hello", "annotations": [SOURCE]}, {"annotations": [SOURCE]}],
+    ),
+    "thoughts": (
+        {"content": "Hello", "reasoning": "Hm", "reasoning_details": [THOUGHT]},
+        [{"reasoning": "Hm", "reasoning_details": [THOUGHT]}, {"content": "Hello"}],
+    ),
+}
+
+
+def said(answer: Completion, *message: str) -> dict[str, Any]:
+    """What an answer says, and what these fields of its message say."""
+    return {
+        "text": answer.text,
+        "reasoning": answer.reasoning,
+        "tool_calls": answer.tool_calls,
+        "images": answer.images,
+        "finish_reason": answer.finish_reason,
+        **{name: answer.message.get(name) for name in message},
+    }
+
+
+@pytest.mark.parametrize(("message", "deltas"), ALIKE.values(), ids=ALIKE)
+@in_all_dialects
+def test_read_to_its_end_a_stream_is_the_whole_answer(backend, event, message, deltas):
+    kept = [name for name in ("audio", "annotations", "reasoning_details") if name in message]
+    expected = said(completed(backend, whole_answer(**message)), *kept)
+    assert all(expected[name] == message[name] for name in kept)
+    streamed = [event(**{"content": None} | delta) for delta in deltas]
+    assert said(told(backend, [*streamed, event("stop")]).whole, *kept) == expected
+    assert said(came_whole(backend, whole_answer(**message)).whole, *kept) == expected
+
+
+def test_a_voice_is_nothing_said_until_it_speaks():
+    got = told(PLAIN, [openai(audio={"id": "audio-1"}), router_error(502)])
+    assert got.blame == SERVER
+
+
+def test_a_generations_id_is_read_from_the_header_where_no_event_has_one():
+    events = [openrouter(content="Hello") | {"id": None}, openrouter("stop") | {"id": None}]
+    transport = Saying([*map(sse_event, events), DONE], headers=EVENT_STREAM | {"x-generation-id": "gen-7"})
+    assert told_by(OPENROUTER, transport).whole.id == "gen-7"
+
+
+def native(word: str, **delta: Any) -> dict[str, Any]:
+    """An event with the vendor's own finish reason only."""
+    return openrouter(None, word, **delta)
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_vendors_own_finish_reason_is_kept_where_the_normal_one_is_missing(done):
+    got = told(OPENROUTER, [native("STOP", content="Hel"), native("STOP", content="lo")], done=done)
+    assert (got.whole.text, got.whole.finish_reason) == ("Hello", "STOP")
+    assert told(OPENROUTER, [native("STOP", content="Hello"), openrouter("stop")]).whole.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("backend", DIALECTS)
+def test_json_without_a_finish_reason_is_no_answer_either_way(backend):
+    body = whole_answer(content="Hello")
+    body["choices"][0]["finish_reason"] = None
+    assert came_whole(backend, body).blame == UNUSABLE
+    with pytest.raises(AllTargetsFailed) as failed:
+        completed(backend, body)
+    assert failed.value.decision is not None
+    assert failed.value.decision.attempts[0].failure == came_whole(backend, body).failure
 
 
 # How an answer ends

@@ -56,19 +56,22 @@ class _GrowingCall:
     arguments: _Text = field(factory=_Text)
 
 
-@define(eq=False)
 class _GrowingBlock:
-    grows: str
-    """The field whose text comes in pieces."""
-    fields: dict[str, JSON] = field(factory=dict[str, JSON])
-    text: _Text = field(factory=_Text)
+    """An object that comes in pieces. The fields in `growing` are texts whose pieces are concatenated."""
+
+    def __init__(self, *growing: str) -> None:
+        self._texts = {name: _Text() for name in growing}
+        self._fields: dict[str, JSON] = {}
 
     def add(self, piece: Mapping[str, JSON]) -> None:
         for name, value in piece.items():
-            if name == self.grows and isinstance(value, str):
-                self.text.add(value)
-            elif value or name not in self.fields:
-                self.fields[name] = value
+            if name in self._texts and isinstance(value, str):
+                self._texts[name].add(value)
+            elif value or name not in self._fields:
+                self._fields[name] = value
+
+    def whole(self) -> dict[str, JSON]:
+        return self._fields | {name: text for name, one in self._texts.items() if (text := str(one))}
 
 
 class _ReasoningBlocks:
@@ -90,10 +93,7 @@ class _ReasoningBlocks:
         self._growing[place].add(piece)
 
     def whole(self) -> list[JSON]:
-        return [
-            block.fields | {block.grows: str(block.text)} if isinstance(block, _GrowingBlock) else block
-            for block in self._blocks
-        ]
+        return [block.whole() if isinstance(block, _GrowingBlock) else block for block in self._blocks]
 
 
 _GROWING = {"reasoning.text": "text", "reasoning.summary": "summary"}
@@ -109,6 +109,8 @@ class Assembly:
         self._refusal = _Text()
         self._calls: dict[int, _GrowingCall] = {}
         self._images: list[JSON] = []
+        self._audio: _GrowingBlock | None = None
+        self._annotations: list[JSON] = []
         self._reasoning_blocks = _ReasoningBlocks()
         self._usage: Usage | None = None
         self._id: str | None = None
@@ -131,6 +133,11 @@ class Assembly:
             self._add_call(delta)
         if chunk.images:
             self._images += chunk.images
+        if chunk.audio:
+            self._audio = self._audio or _GrowingBlock("data", "transcript")
+            self._audio.add(chunk.audio)
+        if chunk.annotations:
+            self._annotations += chunk.annotations
         for block in chunk.reasoning_details:
             self._reasoning_blocks.add(block)
         if self.finish_reason is None:
@@ -159,13 +166,14 @@ class Assembly:
             for _, call in sorted(self._calls.items())
         )
         calls = marked_where_cut(calls, self.finish_reason or "")
+        audio = self._audio and self._audio.whole()
         text, reasoning, refusal = str(self._text), str(self._reasoning), str(self._refusal)
         return Completion(
             text=text,
             reasoning=reasoning,
             refusal=refusal or None,
             tool_calls=calls,
-            images=tuple(self._images),
+            images=(*self._images, *([audio] if audio else [])),
             finish_reason=self.finish_reason or "",
             usage=self._usage or Usage(),
             id=self._id,
@@ -173,10 +181,12 @@ class Assembly:
             served_model=self._served_model,
             provider=self._provider,
             inner=self._inner,
-            message=self._message(text, reasoning, refusal, calls),
+            message=self._message(text, reasoning, refusal, calls, audio),
         )
 
-    def _message(self, text: str, reasoning: str, refusal: str, calls: tuple[ToolCall, ...]) -> Mapping[str, JSON]:
+    def _message(
+        self, text: str, reasoning: str, refusal: str, calls: tuple[ToolCall, ...], audio: Mapping[str, JSON] | None
+    ) -> Mapping[str, JSON]:
         message: dict[str, JSON] = {"role": "assistant", "content": text or None}
         if refusal:
             message["refusal"] = refusal
@@ -187,6 +197,10 @@ class Assembly:
             ]
         if self._images:
             message["images"] = self._images
+        if audio:
+            message["audio"] = audio
+        if self._annotations:
+            message["annotations"] = self._annotations
         if reasoning:
             message["reasoning"] = reasoning
         if blocks := self._reasoning_blocks.whole():

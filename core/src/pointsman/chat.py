@@ -171,6 +171,10 @@ class Chunk:
     images: tuple[JSON, ...] = field(default=(), repr=False)
     reasoning_details: tuple[JSON, ...] = field(default=(), repr=False)
     """OpenRouter's reasoning blocks, to be sent back in a tool loop."""
+    audio: Mapping[str, JSON] = field(default=NOTHING, repr=False)
+    """A piece of what the model speaks; pieces of its `data` and of its `transcript` are concatenated."""
+    annotations: tuple[JSON, ...] = field(default=(), repr=False)
+    """What the server notes about the answer, such as sources."""
     finish_reason: str | None = None
     usage: Usage | None = None
     id: str | None = None
@@ -184,7 +188,9 @@ class Chunk:
     @property
     def has_content(self) -> bool:
         """Whether the reader is shown something by it, so that nothing can restart."""
-        return bool(self.text or self.reasoning or self.refusal or self.tool_calls or self.images)
+        if self.text or self.reasoning or self.refusal or self.tool_calls or self.images:
+            return True
+        return bool(self.audio and (self.audio.get("data") or self.audio.get("transcript")))
 
 
 @frozen(kw_only=True)

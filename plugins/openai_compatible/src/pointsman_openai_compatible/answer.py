@@ -62,13 +62,16 @@ def completion(body: Mapping[str, object], status: int) -> Completion | Failure:
         return unusable("the answer has no choices", status)
     message = as_mapping(choice.get("message"))
     finish = as_text(choice.get("finish_reason")) or as_text(choice.get("native_finish_reason")) or ""
+    if not finish:
+        return unusable("the answer has no finish reason", status)
+    spoken = [cast("JSON", message["audio"])] if message.get("audio") else []
     answer = Completion(
         text=text_of(message.get("content")),
         finish_reason=finish,
         tool_calls=marked_where_cut(whole_calls(message), finish),
         reasoning=as_text(message.get("reasoning")) or as_text(message.get("reasoning_content")) or "",
         refusal=as_text(message.get("refusal")),
-        images=_media(message),
+        images=(*images_of(message), *spoken),
         usage=usage(as_mapping(body.get("usage"))),
         id=as_text(body.get("id")),
         served_model=as_text(body.get("model")),
@@ -122,10 +125,9 @@ def text_of(content: object) -> str:
     return "".join(as_text(part.get("text")) or "" for part in parts if part.get("type", "text") in _TEXT_PARTS)
 
 
-def _media(message: Mapping[str, object]) -> tuple[JSON, ...]:
-    """What the model said that is no text: images, a voice."""
+def images_of(message: Mapping[str, object]) -> tuple[JSON, ...]:
+    """What the model drew, and what it spoke where that is a part of its content."""
     parts = [as_mapping(part) for part in as_list(message.get("content"))]
     kinds = [(as_text(part.get("type")) or "", part) for part in parts]
-    spoken = [part for kind, part in kinds if "image" in kind or "audio" in kind]
-    audio = [message["audio"]] if message.get("audio") else []
-    return cast("tuple[JSON, ...]", (*spoken, *as_list(message.get("images")), *audio))
+    shown = [part for kind, part in kinds if "image" in kind or "audio" in kind]
+    return cast("tuple[JSON, ...]", (*shown, *as_list(message.get("images"))))

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from pointsman.chat import JSON, Chunk, Completion, ToolCallDelta
+from pointsman.chat import JSON, NOTHING, Chunk, Completion, ToolCallDelta
 
-from .answer import text_of, usage
-from .calls import CallPieces
+from .answer import images_of, text_of, usage
+from .calls import CallPieces, asked_for
 from .untrusted import EMPTY, as_list, as_mapping, as_text
 
 DONE = "[DONE]"
@@ -45,15 +45,18 @@ def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], calls: CallPiec
     content = delta.get("content")
     # Most of these stand in few chunks; what is empty needs no closer look.
     reasoning = delta.get("reasoning") or delta.get("reasoning_content")
-    refusal, called = delta.get("refusal"), delta.get("tool_calls")
+    refusal, called = delta.get("refusal"), delta.get("tool_calls") or delta.get("function_call")
     images, details = delta.get("images"), delta.get("reasoning_details")
+    audio, annotations = delta.get("audio"), delta.get("annotations")
     return Chunk(
         text=content if isinstance(content, str) else text_of(content),
         reasoning=reasoning if isinstance(reasoning, str) else "",
         refusal=refusal if isinstance(refusal, str) else "",
-        tool_calls=calls.add(as_list(called)) if called else (),
-        images=_all_of(images) if images else (),
+        tool_calls=calls.add(asked_for(delta)) if called else (),
+        images=images_of(delta) if images or isinstance(content, list) else (),
         reasoning_details=_all_of(details) if details else (),
+        audio=cast("Mapping[str, JSON]", as_mapping(audio)) if audio else NOTHING,
+        annotations=_all_of(annotations) if annotations else (),
         finish_reason=as_text(choice.get("finish_reason")),
         usage=usage_told,
         id=as_text(body.get("id")),
@@ -65,6 +68,7 @@ def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], calls: CallPiec
 
 def chunk_of_whole(answer: Completion) -> Chunk:
     """An answer that came whole although a stream was asked for, as one piece."""
+    message = answer.message
     calls = [
         ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
         for index, call in enumerate(answer.tool_calls)
@@ -74,7 +78,10 @@ def chunk_of_whole(answer: Completion) -> Chunk:
         reasoning=answer.reasoning,
         refusal=answer.refusal or "",
         tool_calls=tuple(calls),
-        images=answer.images,
+        images=images_of(message),
+        reasoning_details=_all_of(message.get("reasoning_details")),
+        audio=cast("Mapping[str, JSON]", as_mapping(message.get("audio"))),
+        annotations=_all_of(message.get("annotations")),
         finish_reason=answer.finish_reason or None,
         usage=answer.usage,
         id=answer.id,

@@ -1,6 +1,6 @@
 """One streamed answer: from the response to chunks, or to the failure that ends it."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -18,7 +18,7 @@ from .decoding import BadBody
 from .envelope import ServerError
 from .exchange import Reply
 from .sse import ErrorData, EventDecoder, EventTooLarge
-from .untrusted import as_mapping
+from .untrusted import as_mapping, as_text
 
 EVENT_STREAM = "text/event-stream"
 
@@ -38,10 +38,8 @@ async def chunks_of(
     role_once: bool,
 ) -> AsyncGenerator[Chunk | Reply | Failure, None]:
     """Every chunk of a stream; a failure is the last thing it gives. The only one is a reply where it is no stream."""
-    decoder = EventDecoder(max_event)
+    events = _Events(response, sent, failure_of, max_event=max_event, role_once=role_once)
     begun = False
-    calls = CallPieces()
-    one_answer = _OneAnswer(role_once=role_once)
     try:
         async with aclosing(exchange.pieces(response, max_body)) as pieces:
             async for piece in pieces:
@@ -51,23 +49,15 @@ async def chunks_of(
                         body = b"".join([piece, *[more async for more in pieces]])
                         yield Reply(status=response.status_code, headers=response.headers, body=body)
                         return
-                for data in decoder.feed(piece):
-                    if data == DONE:
-                        await exchange.run_out(pieces)
+                for told in events.feed(piece):
+                    yield told
+                    if isinstance(told, Failure):
                         return
-                    body = chunks.parse(data)
-                    choice = chunks.first_choice(body)
-                    if error := _error_in(body, choice) or (isinstance(data, ErrorData) and answer.error_named(body)):
-                        if told := body.get("usage"):
-                            yield Chunk(usage=answer.usage(as_mapping(told)))  # what failed may cost all the same
-                        failed = envelope.error_in_success(error, response.status_code, response.headers, sent)
-                        yield failure_of(failed)
-                        return
-                    chunk = chunks.chunk_of(body, choice, calls)
-                    if wrong := one_answer.broken_by(chunk, choice):
-                        yield answer.unusable(wrong, response.status_code)
-                        return
-                    yield chunk
+                if events.done:
+                    break
+            if ending := events.ending():
+                yield ending
+            await exchange.run_out(pieces)
     except broken() as error:
         failure = cut_short(error)
     except (BadEvent, BadBody) as error:
@@ -77,6 +67,56 @@ async def chunks_of(
     else:
         return
     yield evolve(failure, status=response.status_code)
+
+
+class _Events:
+    """What the events of one stream say, one after the other."""
+
+    def __init__(
+        self,
+        response: httpx.Response,
+        sent: Mapping[str, Any],
+        failure_of: Callable[[ServerError], Failure],
+        *,
+        max_event: int,
+        role_once: bool,
+    ) -> None:
+        self._decoder = EventDecoder(max_event)
+        self._response = response
+        self._sent = sent
+        self._failure_of = failure_of
+        self._calls = CallPieces()
+        self._answer = _OneAnswer(role_once=role_once)
+        self._native_finish: str | None = None
+        self.done = False
+        """Whether nothing more is to be taken."""
+
+    def feed(self, piece: bytes) -> Iterator[Chunk | Failure]:
+        """What the events say that end in these bytes; a failure ends the stream. Raises `BadEvent`."""
+        for data in self._decoder.feed(piece):
+            if data == DONE:
+                self.done = True
+                return
+            yield from self._read(data)
+
+    def _read(self, data: str) -> Sequence[Chunk | Failure]:
+        body = chunks.parse(data)
+        choice = chunks.first_choice(body)
+        if error := _error_in(body, choice) or (isinstance(data, ErrorData) and answer.error_named(body)):
+            status, headers = self._response.status_code, self._response.headers
+            failure = self._failure_of(envelope.error_in_success(error, status, headers, self._sent))
+            told = body.get("usage")  # what failed may cost all the same
+            return (Chunk(usage=answer.usage(as_mapping(told))), failure) if told else (failure,)
+        chunk = chunks.chunk_of(body, choice, self._calls)
+        if wrong := self._answer.broken_by(chunk, choice):
+            return (answer.unusable(wrong, self._response.status_code),)
+        if (word := choice.get("native_finish_reason")) and not choice.get("index"):
+            self._native_finish = as_text(word)
+        return (chunk,)
+
+    def ending(self) -> Chunk | None:
+        """The vendor's own word for the end, where the normal one never came. It is not for the middle of a stream."""
+        return None if self._answer.ended or not self._native_finish else Chunk(finish_reason=self._native_finish)
 
 
 def _error_in(body: Mapping[str, Any], choice: Mapping[str, Any]) -> object:
@@ -99,19 +139,21 @@ class _OneAnswer:
     def __init__(self, *, role_once: bool) -> None:
         self._role_once = role_once
         self._names: tuple[str | None, str | None] = (None, None)
-        self._begun = self._begun_again = self._ended = False
+        self._begun = self._begun_again = False
+        self.ended = False
+        """Whether a finish reason was given."""
 
     def broken_by(self, chunk: Chunk, choice: Mapping[str, Any]) -> str | None:
         """What is wrong with the answer if this chunk is a piece of it; None where it is one."""
         says_something = chunk.has_content
-        if self._ended:
+        if self.ended:
             return "the answer went on after its end" if says_something else None
         if self._role_once and self._begun and as_mapping(choice.get("delta")).get("role"):
             self._begun_again = True
         if (says_something and self._begun_again) or not self._is_named_alike(chunk):
             return "another answer was spliced into this one"
         self._begun = self._begun or says_something
-        self._ended = chunk.finish_reason is not None
+        self.ended = chunk.finish_reason is not None
         return None
 
     def _is_named_alike(self, chunk: Chunk) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import httpx
 from attrs import define, evolve, field
 
-from pointsman.chat import Completion
+from pointsman.chat import Chunk, Completion
 from pointsman_openai_compatible import Diagnosis, OpenAICompatible, ServerError
 from pointsman_openai_compatible.answer import generation_id
 from pointsman_openai_compatible.checks import checked_text, checked_url
@@ -55,3 +55,8 @@ class OpenRouterDirect(OpenAICompatible):
     def with_headers(self, completion: Completion, headers: httpx.Headers) -> Completion:
         """The answer with its generation's id, where only a header has it."""
         return completion if completion.id else evolve(completion, id=generation_id(headers))
+
+    def opening(self, headers: httpx.Headers) -> Chunk | None:
+        """The generation's id, which is known by it before the first event."""
+        found = generation_id(headers)
+        return Chunk(id=found) if found else None
