@@ -273,7 +273,7 @@ def test_a_backend_that_fails_to_close_is_logged_and_keeps_no_other_from_closing
 
 
 @pytest.mark.parametrize("face", ["complete", "acomplete"])
-def test_a_backend_that_never_closes_delays_closing_no_longer_than_asked_and_is_named(face, caplog):
+def test_a_backend_that_never_closes_delays_closing_no_longer_than_asked(face, caplog):
     bad, good = Closing([failure("connect")], at_close=for_ever), Closing()
     made = table(("small",), {"bad": bad, "good": good})
 
