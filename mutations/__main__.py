@@ -39,10 +39,12 @@ ENOUGH = 0.95
 def rules() -> list[Mutation]:
     """The mutations of rules.toml."""
     made: list[Mutation] = []
+    lost: list[str] = []
     for rule in tomllib.loads((HERE / "rules.toml").read_text(encoding="utf-8"))["rule"]:
         source = (PACKAGE / rule["file"]).read_text(encoding="utf-8")
         if source.count(rule["find"]) != 1:
-            raise SystemExit(f"rules.toml: {rule['name']}: {rule['file']} has the text to find not exactly once")
+            lost.append(f"rules.toml: {rule['name']}: {rule['file']} has the text to find not exactly once")
+            continue
         before = source[: source.index(rule["find"])]
         first = before.count("\n") + 1
         # What stands at the margin is no function's: it takes effect when the module is imported.
@@ -50,6 +52,8 @@ def rules() -> list[Mutation]:
         lines = range(0) if imported else range(first, first + rule["find"].rstrip("\n").count("\n") + 1)
         changed = source.replace(rule["find"], rule["replace"])
         made.append(Mutation(rule["file"], "", rule["name"], rule["rule"], "", lines, changed))
+    if lost:
+        raise SystemExit("\n".join(lost))
     return made
 
 
