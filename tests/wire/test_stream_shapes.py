@@ -590,6 +590,35 @@ def test_an_event_that_is_not_an_object_breaks_the_stream(event):
     assert told(PLAIN, [openai(content="Hel"), event]).blame == CUT
 
 
+@pytest.mark.parametrize("nothing", [b"data:\n\n", b"data: \n\n", b"data\n\n", b"event: error\ndata:\n\n"])
+def test_an_event_with_nothing_in_it_is_passed_over(nothing):
+    assert told(PLAIN, [nothing, openai(content="Hello"), nothing, openai("stop")]).whole.text == "Hello"
+
+
+def test_done_is_done_with_a_blank_behind_it():
+    events = [openai(content="Hello"), openai("stop"), b"data: [DONE] \n\n"]
+    assert told(PLAIN, events, done=False).whole.text == "Hello"
+
+
+def test_the_first_of_several_answers_in_one_event_is_the_one_wherever_it_stands():
+    def both(finish: str | None, *texts: str) -> dict[str, Any]:
+        choices = [openai(finish, content=text)["choices"][0] | {"index": 1 - n} for n, text in enumerate(texts)]
+        return openai() | {"choices": choices}
+
+    got = told(PLAIN, [both(None, "Bon", "Hel"), both(None, "jour", "lo"), both("stop", "", "")])
+    assert (got.whole.text, got.whole.finish_reason) == ("Hello", "stop")
+
+
+@pytest.mark.parametrize("field", ["content", "reasoning"])
+def test_a_character_that_is_cut_in_two_is_put_together(field):
+    text = ["\ud83e", "\uddf9 clean \ud83e", "", "\uddf9", "!"]
+    pieces = [b"data: %b\n\n" % json.dumps(openai(**{field: piece})).encode() for piece in text]
+    got = told(PLAIN, [*pieces, openai(content="."), openai("stop")])
+    shown = "".join(chunk.text + chunk.reasoning for chunk in got.chunks)
+    assert shown == got.whole.reasoning + got.whole.text == "🧹 clean 🧹!."
+    assert all((chunk.text + chunk.reasoning).isprintable() for chunk in got.chunks)
+
+
 # Two answers in one
 
 
@@ -641,6 +670,16 @@ def test_what_comes_after_done_is_not_taken(backend, event):
 @in_all_dialects
 def test_an_end_after_done_is_none(backend, event):
     assert told(backend, [event(content="Hello"), DONE, event(content="Once more"), event("stop")]).blame == CUT
+
+
+@pytest.mark.parametrize(
+    "choices", [[], [{"index": 0, "delta": {}}], [{"index": 0, "delta": {}, "finish_reason": "stop"}]]
+)
+@in_all_dialects
+def test_what_only_counts_is_no_other_answer(backend, event, choices):
+    counted = {"id": "chatcmpl-2", "model": "m-2", "choices": choices, "usage": TOKENS}
+    answer = told(backend, [event(content="Hello"), event("stop"), counted]).whole
+    assert (answer.text, answer.id, answer.served_model, answer.usage) == ("Hello", "chatcmpl-1", "m-1", COUNTED)
 
 
 # Something else than a stream

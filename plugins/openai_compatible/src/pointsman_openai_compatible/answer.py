@@ -14,7 +14,7 @@ from pointsman.errors import Failure, Kind
 from . import envelope
 from .calls import whole_calls
 from .exchange import Reply
-from .untrusted import as_amount, as_count, as_list, as_mapping, as_text
+from .untrusted import EMPTY, as_amount, as_count, as_list, as_mapping, as_text
 
 FAILED = ("error", "network_error")
 """The vendors' own words for an answer that broke."""
@@ -113,8 +113,12 @@ def _unnested(body: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def choice_of(body: Mapping[str, object]) -> Mapping[str, object]:
-    """The first answer in a body, or an empty object."""
-    return as_mapping(next(iter(as_list(body.get("choices"))), None))
+    """The first answer in a body or an event, wherever it stands there, or an empty object."""
+    choices = as_list(body.get("choices"))
+    if len(choices) < 2:  # noqa: PLR2004 - nearly always
+        return as_mapping(choices[0]) if choices else EMPTY
+    told = [as_mapping(choice) for choice in choices]
+    return next((choice for choice in told if choice and not choice.get("index")), told[0])
 
 
 def text_of(content: object) -> str:

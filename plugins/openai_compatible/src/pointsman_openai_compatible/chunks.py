@@ -8,10 +8,13 @@ from pointsman.chat import JSON, NOTHING, Chunk, Completion, ToolCallDelta
 
 from .answer import images_of, text_of, usage
 from .calls import CallPieces, asked_for
-from .untrusted import EMPTY, as_list, as_mapping, as_text
+from .untrusted import as_list, as_mapping, as_text
 
 DONE = "[DONE]"
 """The data of the event after the last one. It proves nothing: proxies send it after failures too."""
+
+_FIRST_HALF = ("\ud800", "\udbff")
+"""The surrogates that stand first in a pair are from here to there."""
 
 
 class BadEvent(Exception):
@@ -29,14 +32,32 @@ def parse(data: str) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", body)
 
 
-def first_choice(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The choice that an event is about, or an empty object."""
-    choices = as_list(body.get("choices"))
-    return as_mapping(choices[0]) if choices else EMPTY
+class Halves:
+    """Text whose pieces were cut in the middle of a character, as JavaScript counts them."""
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def whole(self, piece: str) -> str:
+        """The piece with the first half of its first character, which came before, and without that of its last one."""
+        if not piece or not (self._half or _FIRST_HALF[0] <= piece[-1] <= _FIRST_HALF[1]):
+            return piece
+        text = (self._half + piece).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        self._half = text[-1] if _FIRST_HALF[0] <= text[-1] <= _FIRST_HALF[1] else ""
+        return text.removesuffix(self._half) if self._half else text
 
 
-def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], calls: CallPieces) -> Chunk:
-    """What one event with this first choice adds to the answer, `calls` being its tool calls so far."""
+class SoFar:
+    """What has to be known of the events before to read the next one."""
+
+    def __init__(self) -> None:
+        self.calls = CallPieces()
+        self.text = Halves()
+        self.reasoning = Halves()
+
+
+def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], so_far: SoFar) -> Chunk:
+    """What one event with this first choice adds to the answer."""
     told = body.get("usage")
     usage_told = usage(as_mapping(told)) if told else None
     if not choice or choice.get("index"):
@@ -49,10 +70,10 @@ def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], calls: CallPiec
     images, details = delta.get("images"), delta.get("reasoning_details")
     audio, annotations = delta.get("audio"), delta.get("annotations")
     return Chunk(
-        text=content if isinstance(content, str) else text_of(content),
-        reasoning=reasoning if isinstance(reasoning, str) else "",
+        text=so_far.text.whole(content if isinstance(content, str) else text_of(content)),
+        reasoning=so_far.reasoning.whole(reasoning) if isinstance(reasoning, str) else "",
         refusal=refusal if isinstance(refusal, str) else "",
-        tool_calls=calls.add(asked_for(delta)) if called else (),
+        tool_calls=so_far.calls.add(asked_for(delta)) if called else (),
         images=images_of(delta) if images or isinstance(content, list) else (),
         reasoning_details=_all_of(details) if details else (),
         audio=cast("Mapping[str, JSON]", as_mapping(audio)) if audio else NOTHING,

@@ -11,8 +11,7 @@ from pointsman.chat import Chunk
 from pointsman.errors import Failure
 
 from . import answer, chunks, envelope, exchange
-from .calls import CallPieces
-from .chunks import DONE, BadEvent
+from .chunks import DONE, BadEvent, SoFar
 from .connection import broken, cut_short
 from .decoding import BadBody
 from .envelope import ServerError
@@ -85,7 +84,7 @@ class _Events:
         self._response = response
         self._sent = sent
         self._failure_of = failure_of
-        self._calls = CallPieces()
+        self._so_far = SoFar()
         self._answer = _OneAnswer(role_once=role_once)
         self._native_finish: str | None = None
         self.done = False
@@ -94,20 +93,24 @@ class _Events:
     def feed(self, piece: bytes) -> Iterator[Chunk | Failure]:
         """What the events say that end in these bytes; a failure ends the stream. Raises `BadEvent`."""
         for data in self._decoder.feed(piece):
-            if data == DONE:
-                self.done = True
-                return
+            if not data.startswith("{"):
+                said = data.strip()
+                if said == DONE:
+                    self.done = True
+                    return
+                if not said:
+                    continue
             yield from self._read(data)
 
     def _read(self, data: str) -> Sequence[Chunk | Failure]:
         body = chunks.parse(data)
-        choice = chunks.first_choice(body)
+        choice = answer.choice_of(body)
         if error := _error_in(body, choice) or (isinstance(data, ErrorData) and answer.error_named(body)):
             status, headers = self._response.status_code, self._response.headers
             failure = self._failure_of(envelope.error_in_success(error, status, headers, self._sent))
             told = body.get("usage")  # what failed may cost all the same
             return (Chunk(usage=answer.usage(as_mapping(told))), failure) if told else (failure,)
-        chunk = chunks.chunk_of(body, choice, self._calls)
+        chunk = chunks.chunk_of(body, choice, self._so_far)
         if wrong := self._answer.broken_by(chunk, choice):
             return (answer.unusable(wrong, self._response.status_code),)
         if (word := choice.get("native_finish_reason")) and not choice.get("index"):
