@@ -729,6 +729,28 @@ def running(source):
             child.kill()
 
 
+def test_ctrl_c_that_comes_while_a_request_is_handed_over_cancels_it_too(monkeypatch):
+    begun, sink = threading.Event(), Collecting()
+
+    async def hang(*_):
+        begun.set()
+        await for_ever()
+
+    def interrupted(coroutine, loop, hand_over=asyncio.run_coroutine_threadsafe):
+        hand_over(coroutine, loop)
+        assert begun.wait(10)
+        raise KeyboardInterrupt
+
+    with Router(table(("small",), {"only": Scripted([hang])}, plugins={"sink": sink})) as router:
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                router.complete("hello")
+        assert router.flush()
+        assert [ending(events).outcome for events in stories(sink.events).values()] == ["cancelled"]
+        assert router.complete("hello").text == "fine"
+
+
 @row(36)
 def test_ctrl_c_reaches_the_caller_at_once_and_the_request_is_recorded():
     with running(

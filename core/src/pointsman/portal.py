@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .errors import RouterClosed
 
@@ -62,6 +62,44 @@ class _Process:
         self.thread: _Thread | None = None
 
 
+class _Request(Generic[T]):
+    """A coroutine that another thread waits for. It can be cancelled from the moment on that it is begun."""
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._make = make
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = False
+        self._ended = threading.Event()
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> Future[T]:
+        self._loop = loop
+        return asyncio.run_coroutine_threadsafe(self._run(), loop)
+
+    def cancel(self, timeout: float) -> None:
+        """Cancels it where it was begun and has not ended, and waits until it has, up to `timeout` seconds."""
+        # Not by its future: Ctrl-C may come when it runs already, and its future has not got here yet.
+        if self._loop is None or self._ended.is_set():
+            return
+        self._cancelled = True
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._cancel_here)
+            self._ended.wait(timeout)
+
+    def _cancel_here(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> T:
+        try:
+            if self._cancelled:
+                raise asyncio.CancelledError
+            self._task = asyncio.current_task()
+            return await self._make()
+        finally:
+            self._ended.set()
+
+
 class Portal:
     """Runs coroutines for callers that have no loop. A forked child starts a thread of its own."""
 
@@ -71,14 +109,18 @@ class Portal:
 
     def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The coroutine's result. An exception here, such as Ctrl-C, cancels it."""
-        ended = threading.Event()
+        request = _Request(make)
+        try:
+            return self._begin(request).result()
+        except CancelledError:
+            if self._closed:
+                raise RouterClosed("the router was closed while this request was in flight") from None
+            raise
+        except BaseException:
+            request.cancel(INTERRUPT_GRACE)
+            raise
 
-        async def until_ended() -> T:
-            try:
-                return await make()
-            finally:
-                ended.set()
-
+    def _begin(self, request: _Request[T]) -> Future[T]:
         here = self._here()
         with here.lock:
             # Under the lock, so that nothing comes into the loop after its end was asked for.
@@ -86,18 +128,7 @@ class Portal:
                 raise RouterClosed("the router is closed; build a new one")
             if here.thread is None:
                 here.thread = _Thread()
-            future: Future[T] = asyncio.run_coroutine_threadsafe(until_ended(), here.thread.loop)
-        try:
-            return future.result()
-        except CancelledError:
-            if self._closed:
-                raise RouterClosed("the router was closed while this request was in flight") from None
-            raise
-        except BaseException:
-            if not future.done():
-                future.cancel()
-                ended.wait(INTERRUPT_GRACE)
-            raise
+            return request.begin(here.thread.loop)
 
     def close(self, timeout: float) -> None:
         """Stops the thread; requests in flight are cancelled."""
