@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from pointsman import Completion, Message, Router
-from pointsman.testing import SSE, Drop, ReceivedRequest, ScriptedServer, openrouter_stream
+from pointsman.testing import SSE, Drop, ReceivedRequest, ScriptedServer
 from pointsman.testing.litellm_proxy import litellm_headers
+from pointsman.testing.openrouter import openrouter_usage
 from tests.support.wires import ALIAS, SLUG, event
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "tool_loop.py"
@@ -53,12 +54,15 @@ PIECES = [
 ]
 
 
+CONCLUDING = SSE([*map(event, CONCLUSION), event(None, "stop", usage=openrouter_usage("".join(CONCLUSION)))])
+
+
 def model(request: ReceivedRequest) -> SSE:
     """Calls the tool when it is asked, and concludes when it has the result."""
     assert request.streamed
     if request.json["messages"][-1]["role"] == "user":
         return calling(PIECES, headers=litellm_headers(ALIAS))
-    return openrouter_stream(SLUG, CONCLUSION)
+    return CONCLUDING
 
 
 @pytest.fixture(params=["litellm_backend", "openrouter_direct"])
@@ -104,7 +108,7 @@ def test_the_example_concludes(config: Path, server: ScriptedServer) -> None:
 
 
 def test_the_example_tells_the_model_of_arguments_that_were_cut(config: Path, server: ScriptedServer) -> None:
-    scripts = iter([calling(PIECES[:-1], "length"), openrouter_stream(SLUG, CONCLUSION)])
+    scripts = iter([calling(PIECES[:-1], "length"), CONCLUDING])
     server.play(lambda _: next(scripts))
     done = run_example(config)
     assert done.returncode == 0
