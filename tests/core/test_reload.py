@@ -281,7 +281,7 @@ def test_a_reload_in_a_signal_handler_during_a_reload_does_not_hang(file):
         try:
             for number in range(30):
                 threading.Timer(0.002, signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1)).start()
-                file.write(model=f"m{number}")
+                file.move_over(model=f"m{number}")
                 router.reload()
         finally:
             signal.signal(signal.SIGUSR1, previous)
