@@ -17,6 +17,8 @@ class InFlight:
         # Weakly, as the loop itself does: a task holds its loop, which may be dropped with all that it runs.
         self._running: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._ended: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._ending = False
+        """Whether any was ended: cheaper to ask, for every request."""
         self._all_left = asyncio.Event()
 
     async def run(self, request: Coroutine[Any, Any, Completion]) -> Completion:
@@ -35,7 +37,7 @@ class InFlight:
             raise
         finally:
             self._running.discard(task)
-            if task in self._ended:
+            if self._ending and task in self._ended:
                 task.uncancel()
                 self._ended.discard(task)
                 if not self._ended:
@@ -43,6 +45,7 @@ class InFlight:
 
     async def end(self, timeout: float) -> None:  # noqa: ASYNC109 - what is late is left, not an error
         """Ends what runs, and returns when all of it is recorded, or after `timeout` seconds."""
+        self._ending = True
         for task in tuple(self._running - self._ended):
             self._ended.add(task)
             task.cancel()
