@@ -412,6 +412,11 @@ def test_read_to_its_end_a_stream_is_the_whole_answer(backend, event, message, d
     assert said(came_whole(backend, whole_answer(**message)).whole, *kept) == expected
 
 
+def test_sources_are_shown_as_they_come():
+    got = told(PLAIN, [openai(content="Hello"), openai(annotations=[SOURCE]), openai("stop")])
+    assert [chunk.annotations for chunk in got.chunks] == [(), (SOURCE,), ()]
+
+
 def test_a_voice_is_nothing_said_until_it_speaks():
     got = told(PLAIN, [openai(audio={"id": "audio-1"}), router_error(502)])
     assert got.blame == SERVER

@@ -192,6 +192,11 @@ class Chunk:
             return True
         return bool(self.audio and (self.audio.get("data") or self.audio.get("transcript")))
 
+    @property
+    def has_notes(self) -> bool:
+        """Whether it brings something that is no content and is handed on all the same."""
+        return bool(self.reasoning_details or self.annotations or self.audio)
+
 
 @frozen(kw_only=True)
 class ToolCallDelta:

@@ -201,7 +201,7 @@ class _RelayedAttempt:
                     self._last_content = self._loop.time()
                     if not self._committed and not self._commit():
                         break
-                elif chunk.finish_reason is None and chunk.usage is None and not chunk.reasoning_details:
+                elif chunk.finish_reason is None and chunk.usage is None and not chunk.has_notes:
                     continue
                 if not self._committed:
                     self._hold(chunk)
@@ -239,7 +239,7 @@ class _RelayedAttempt:
 
 
 def _only_counts(chunk: Chunk) -> bool:
-    return chunk.finish_reason is None and not chunk.reasoning_details and not chunk.has_content
+    return chunk.finish_reason is None and not chunk.has_notes and not chunk.has_content
 
 
 async def _close(chunks: AsyncIterator[Chunk], plugin: str) -> None:
