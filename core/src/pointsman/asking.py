@@ -6,7 +6,7 @@ may raise a `RouteError` of its own to end the request.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from sys import float_info
 from typing import Any, TypeAlias, TypeVar
 
@@ -16,7 +16,7 @@ from .chat import Request
 from .context import DecisionContext, RouteState
 from .decision import Assignment, AttemptOutcome
 from .errors import Failure, PluginError, RouteError
-from .hooks import Step
+from .hooks import Select, Step
 from .targets import Target
 from .verdicts import GateStatus, Next, Permit, Selection, SkipTarget, Stop, WaitUntil
 
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
+SELECTIONS = (Selection,)
 ADMISSIONS = (Permit, SkipTarget, WaitUntil)
 
 Admission: TypeAlias = tuple[tuple[str, Permit], ...]
@@ -41,18 +42,18 @@ class Refusal:
     retry_after: float | None = None
 
 
-def select(request: Request, candidates: tuple[Target, ...], ctx: DecisionContext) -> Iterator[tuple[str, Selection]]:
-    """Each selection that changed something, with its plugin; every step sees what the last one left."""
-    for step in ctx.snapshot.hooks.select_model:
-        selection = _ask(step, "select_model", (Selection,), request, candidates, ctx)
-        if selection is not None:
-            candidates, assignment = selection.targets, selection.assignment
-            for one in candidates:
-                if type(one) is not Target:
-                    raise _at_fault(step.plugin, "select_model", "selected something that is no Target")
-            if assignment is not None and type(assignment) is not Assignment:
-                raise _at_fault(step.plugin, "select_model", "assigned something that is no Assignment")
-            yield step.plugin, selection
+def select(
+    step: Step[Select], request: Request, candidates: tuple[Target, ...], ctx: DecisionContext
+) -> Selection | None:
+    """What one step of the pipeline leaves of the candidates; None leaves them alone."""
+    selection = _ask(step, "select_model", SELECTIONS, request, candidates, ctx)
+    if selection is not None:
+        for one in selection.targets:
+            if type(one) is not Target:
+                raise _at_fault(step.plugin, "select_model", "selected something that is no Target")
+        if selection.assignment is not None and type(selection.assignment) is not Assignment:
+            raise _at_fault(step.plugin, "select_model", "assigned something that is no Assignment")
+    return selection
 
 
 def decide_fallback(request: Request, failure: Failure, state: RouteState) -> Next | Stop:

@@ -62,7 +62,7 @@ class DecisionContext:
             self.listener(event)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class AttemptContext:
     """For backends. One per attempt."""
 

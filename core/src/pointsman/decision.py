@@ -13,7 +13,7 @@ RequestOutcome: TypeAlias = Literal["answered", "last_resort", "failed", "cancel
 """How a request ended. `last_resort`: no target answered, and the caller got what the task says for that."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Assignment:
     """Where a rollout put a unit. Fallback never rewrites it."""
 
@@ -24,7 +24,7 @@ class Assignment:
     salt: str | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class SelectionStep:
     """What one step of model selection changed, and why."""
 

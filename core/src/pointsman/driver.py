@@ -9,7 +9,7 @@ from .chat import Completion
 from .context import AttemptContext
 from .errors import AttemptFailed, Failure
 from .hooks import Backend
-from .loops import Loops
+from .loops import Loops, OpenBackends
 from .plan import Answered, Attempt, Failed, Outcome, Pause, Plan, TimedOut, plan
 from .recorder import Recorder
 
@@ -32,7 +32,7 @@ class Driver:
         self.loops = loops
         self._cancelled: set[asyncio.Task[None]] = set()
 
-    async def complete(self, recorder: Recorder, time_allowed: float) -> Completion:
+    async def complete(self, here: OpenBackends, recorder: Recorder, time_allowed: float) -> Completion:
         """The whole answer to the recorder's request, or the `RouteError` that its plan ends with."""
         steps = plan(recorder, time_allowed)
         try:
@@ -40,7 +40,7 @@ class Driver:
             while True:
                 outcome = None
                 if isinstance(step, Attempt):
-                    outcome = await self._attempt(step, recorder)
+                    outcome = await self._attempt(here, step, recorder)
                 elif isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
                 step = steps.send(outcome)
@@ -50,7 +50,7 @@ class Driver:
             tell(steps, error)
             raise
 
-    async def _attempt(self, step: Attempt, recorder: Recorder) -> Outcome:
+    async def _attempt(self, here: OpenBackends, step: Attempt, recorder: Recorder) -> Outcome:
         """One attempt, ended by its time limit even when the backend ignores its cancellation."""
         self.loops.check_open()
         backend = recorder.ctx.snapshot.hooks.backends.get(step.target.backend)
@@ -60,7 +60,7 @@ class Driver:
         ctx = AttemptContext(request_id=recorder.request_id, number=step.number, time_limit=step.time_limit)
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Outcome] = loop.create_future()
-        task = loop.create_task(self._answer(backend, step, recorder, ctx, outcome))
+        task = loop.create_task(self._answer(here, backend, step, recorder, ctx, outcome=outcome))
         timer = loop.call_later(step.time_limit, when_caught_up, resolve, outcome, TIMED_OUT)
         try:
             came = await outcome
@@ -80,16 +80,17 @@ class Driver:
 
     async def _answer(
         self,
+        here: OpenBackends,
         backend: Backend,
         step: Attempt,
         recorder: Recorder,
         ctx: AttemptContext,
+        *,
         outcome: "asyncio.Future[Outcome]",
     ) -> None:
         """Resolves `outcome` with what came of a backend's work; an unforeseen exception is the plugin's own fault."""
         hook = "start_backend"
         try:
-            here = self.loops.here()
             if backend not in here.ready:
                 await here.open(backend)
             hook = "complete"

@@ -1,10 +1,12 @@
 """What runs behind a router's faces: the configuration in use, the requests by it, and all that they have open."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine
+from random import Random
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias
 
 from .asking import report_gate
 from .chat import Completion
@@ -16,12 +18,15 @@ from .events import Event
 from .generations import Generations
 from .hooks import Backend, Sink
 from .intake import Call
-from .loops import Loops
+from .loops import Loops, OpenBackends
 from .per_process import PerProcess
 from .portal import Portal
 from .recorder import Recorder
 from .snapshot import Snapshot
 from .verdicts import GateStatus
+
+CarryOut: TypeAlias = Callable[[OpenBackends, Recorder, float], Coroutine[Any, Any, Completion]]
+"""What makes a request's answer: with the backends that are open in its loop, within so many seconds."""
 
 BACKENDS_SHARE = 0.5
 """Of the time for closing, at most, for requests in flight and backends; what they leave of all of it is for sinks."""
@@ -34,6 +39,7 @@ class Engine:
         self._delivery = Delivery(snapshot.hooks.sinks, snapshot.config.router.event_queue)
         self._loops = Loops()
         self._generations = Generations(snapshot, self._let_go)
+        self._chance = PerProcess(Random)
         self._closed = False
         self._changing = PerProcess(threading.RLock)
         """Held while a configuration is put to use, so that nothing is opened by one after the close."""
@@ -65,15 +71,16 @@ class Engine:
         if tell is not None:
             tell(event)
 
-    async def serve(
-        self, call: Call, carry_out: Callable[[Recorder, float], Coroutine[Any, Any, Completion]]
-    ) -> Completion:
+    async def serve(self, call: Call, carry_out: CarryOut) -> Completion:
         """One request, by the configuration that is current when it begins."""
         generation = self._generations.begin(begun := call)
         try:
             call = call.by(generation.snapshot)
-            recorder = Recorder.of(call.request, generation.snapshot, self._delivery)
-            return await self._loops.here().requests.run(carry_out(recorder, call.time_allowed))
+            process = os.getpid()
+            listener, chance = self._delivery.emitter(process), self._chance.of(process)
+            recorder = Recorder.of(call.request, generation.snapshot, listener, chance, process)
+            here = self._loops.here()
+            return await here.requests.run(carry_out(here, recorder, call.time_allowed))
         finally:
             self._generations.end(generation, begun)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
-from weakref import WeakSet
+from weakref import ReferenceType, WeakSet, ref
 
 from .chat import Completion
 from .errors import RouterClosed
@@ -15,7 +15,7 @@ class InFlight:
 
     def __init__(self) -> None:
         # Weakly, as the loop itself does: a task holds its loop, which may be dropped with all that it runs.
-        self._running: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._running: dict[int, ReferenceType[asyncio.Task[Any]]] = {}
         self._ended: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._ending = False
         """Whether any was ended: cheaper to ask, for every request."""
@@ -27,7 +27,7 @@ class InFlight:
         if task is None:
             raise RuntimeError("a request runs in a task")
         cancelled_before = task.cancelling()
-        self._running.add(task)
+        self._running[id(task)] = ref(task)
         try:
             return await request
         except asyncio.CancelledError:
@@ -36,7 +36,7 @@ class InFlight:
                 raise RouterClosed("the router was closed while this request was in flight") from None
             raise
         finally:
-            self._running.discard(task)
+            del self._running[id(task)]
             if self._ending and task in self._ended:
                 task.uncancel()
                 self._ended.discard(task)
@@ -46,9 +46,11 @@ class InFlight:
     async def end(self, timeout: float) -> None:  # noqa: ASYNC109 - what is late is left, not an error
         """Ends what runs, and returns when all of it is recorded, or after `timeout` seconds."""
         self._ending = True
-        for task in tuple(self._running - self._ended):
-            self._ended.add(task)
-            task.cancel()
+        for reference in tuple(self._running.values()):
+            task = reference()
+            if task is not None and task not in self._ended:
+                self._ended.add(task)
+                task.cancel()
         if self._ended:
             self._all_left.clear()
             with suppress(TimeoutError):

@@ -142,12 +142,15 @@ def _select(recorder: Recorder) -> None:
     recorder.candidates = ctx.snapshot.catalog.targets
     if not recorder.candidates:
         raise NoTarget("no target is configured; add [models] with an `on` table")
-    for plugin, selection in select(recorder.request, recorder.candidates, ctx):
+    for step in ctx.snapshot.hooks.select_model:
+        selection = select(step, recorder.request, recorder.candidates, ctx)
+        if selection is None:
+            continue
         recorder.candidates = selection.targets
         recorder.assignment = selection.assignment or recorder.assignment
-        recorder.steps.append(SelectionStep(plugin=plugin, why=selection.why, targets=selection.targets))
+        recorder.steps.append(SelectionStep(plugin=step.plugin, why=selection.why, targets=selection.targets))
         if not selection.targets:
-            raise NoTarget(f"{plugin} left no target: {selection.why}")
+            raise NoTarget(f"{step.plugin} left no target: {selection.why}")
 
 
 def _serve(recorder: Recorder, deadline: float) -> Plan:

@@ -1,32 +1,40 @@
 """Writes one request's story down once: as the decision record, and as events."""
 
 import os
+from collections.abc import Callable
 from contextvars import Context, copy_context
+from random import Random
 from time import monotonic, time
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from .chat import Completion, Request
 from .context import DecisionContext
 from .decision import Assignment, AttemptOutcome, AttemptRecord, Decision, RequestOutcome, SelectionStep, SkippedTarget
 from .errors import Failure
-from .events import AttemptFinished, AttemptStarted, RequestFinished, RequestStarted
+from .events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
 from .snapshot import Snapshot
 from .targets import Target
-
-if TYPE_CHECKING:
-    from .delivery import Delivery
 
 
 class Recorder:
     """The growing record of one request. `context` is the caller's context variables."""
 
     @classmethod
-    def of(cls, request: Request, snapshot: Snapshot, delivery: "Delivery | None" = None) -> Self:
-        """The record of a request that begins now, by a configuration; without a delivery nobody is told."""
-        entropy, process = os.urandom(16), os.getpid()
-        listener = delivery.emitter(process) if delivery else None
-        ctx = DecisionContext(snapshot, int.from_bytes(entropy[:6], "big"), monotonic, listener, time, process)
-        return cls(entropy.hex(), request, ctx, copy_context())
+    def of(
+        cls,
+        request: Request,
+        snapshot: Snapshot,
+        listener: Callable[[Event], None] | None = None,
+        chance: Random | None = None,
+        process: int | None = None,
+    ) -> Self:
+        """The record of a request that begins now, by a configuration; without a listener nobody is told.
+
+        Its id and its seed are left to `chance`, which nobody has seeded. `process` is this one's id.
+        """
+        bits = (chance or Random()).getrandbits(128)
+        ctx = DecisionContext(snapshot, bits >> 80, monotonic, listener, time, process or os.getpid())
+        return cls(f"{bits:032x}", request, ctx, copy_context())
 
     def __init__(self, request_id: str, request: Request, ctx: DecisionContext, context: Context) -> None:
         self.request_id = request_id

@@ -16,6 +16,7 @@ from .driver import Driver, plugin_failed, resolve, tell, when_caught_up
 from .errors import AttemptFailed, Failure
 from .flow import Flow
 from .hooks import Backend
+from .loops import OpenBackends
 from .plan import Answered, Attempt, Committed, Failed, Outcome, Pause, Relay, TimedOut, plan
 from .recorder import Recorder
 
@@ -25,7 +26,7 @@ MOST_HELD = 1000
 """Chunks that may come before the first content: far more than any server sends, and bounded all the same."""
 
 
-async def stream(driver: Driver, flow: Flow, recorder: Recorder, time_allowed: float) -> Completion:
+async def stream(driver: Driver, flow: Flow, here: OpenBackends, recorder: Recorder, time_allowed: float) -> Completion:
     """The whole answer, once every chunk of it went through `flow`; or the `RouteError` that its plan ends with."""
     steps = plan(recorder, time_allowed)
     relayed: _RelayedAttempt | None = None
@@ -35,7 +36,7 @@ async def stream(driver: Driver, flow: Flow, recorder: Recorder, time_allowed: f
             outcome: Outcome | None = None
             if isinstance(step, Attempt):
                 driver.loops.check_open()
-                relayed = _RelayedAttempt(driver, step, recorder, flow)
+                relayed = _RelayedAttempt(driver, here, step, recorder, flow)
                 outcome = await relayed.until_first_content()
             elif isinstance(step, Pause):
                 await asyncio.sleep(step.seconds)
@@ -69,8 +70,9 @@ async def stream(driver: Driver, flow: Flow, recorder: Recorder, time_allowed: f
 class _RelayedAttempt:
     """One attempt at a streamed answer."""
 
-    def __init__(self, driver: Driver, step: Attempt, recorder: Recorder, flow: Flow) -> None:
+    def __init__(self, driver: Driver, here: OpenBackends, step: Attempt, recorder: Recorder, flow: Flow) -> None:
         self._driver = driver
+        self._here = here
         self._step = step
         self._flow = flow
         self._recorder = recorder
@@ -157,7 +159,7 @@ class _RelayedAttempt:
         hook = "start_backend"
         wrong: str | None = None
         try:
-            await self._driver.loops.here().open(backend)
+            await self._here.open(backend)
             hook = "stream"
             chunks = backend.stream(step.target, recorder.request, ctx)
             if isinstance(chunks, AsyncIterator):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err

@@ -7,7 +7,7 @@ coroutine. Any number of routers live in one process, and one may be used from a
 import logging
 import os
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from time import time
@@ -20,7 +20,7 @@ from .config import Config
 from .config_file import ConfigFile
 from .decision import Decision
 from .delivery import SinkReport
-from .engine import Engine
+from .engine import CarryOut, Engine
 from .errors import ConfigError, RouterClosed, UsageError
 from .events import ConfigChanged, ConfigRejected
 from .flow import Flow
@@ -262,9 +262,7 @@ class Router:
         )
         return explain(Recorder.of(call.request, call.snapshot))
 
-    def _serve(
-        self, call: Call, carry_out: Callable[[Recorder, float], Coroutine[Any, Any, Completion]]
-    ) -> Coroutine[Any, Any, Completion]:
+    def _serve(self, call: Call, carry_out: CarryOut) -> Coroutine[Any, Any, Completion]:
         if self._file is not None:
             self._file.watch(self)
         return self._engine.serve(call, carry_out)

@@ -112,6 +112,10 @@ def _assign(request: Request, rollout: RolloutSettings, ctx: DecisionContext) ->
     else:
         return control, None, f"no unit: {control}"
     path = path_of(bucket, control, rollout.shares)
-    share = rollout.shares.get(path)
-    reason = f"{path} has {share:g} %" if share is not None else f"{path} has the rest"
-    return path, bucket / BUCKETS, f"{drawn}bucket {bucket * 100 / BUCKETS:.3f} %, {reason}"
+    why = f"{drawn}bucket {bucket * 100 / BUCKETS:.3f} %, {_share_of(path, rollout.shares.get(path))}"
+    return path, bucket / BUCKETS, why
+
+
+@lru_cache(maxsize=256)
+def _share_of(path: str, share: float | None) -> str:
+    return f"{path} has the rest" if share is None else f"{path} has {share:g} %"
