@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from random import Random
 from time import monotonic, time
-from typing import Self
+from typing import Any, Self
 
 from .chat import Completion, Request
 from .context import DecisionContext
@@ -48,6 +48,8 @@ class Recorder:
         self.skipped: dict[Target, SkippedTarget] = {}
         self.ended: Decision | None = None
         """The finished record, however the request ended."""
+        self._common: dict[str, Any] = {}
+        """What every event of this request says."""
         self._emit = ctx.listener
         self._context = context
         self._wall_clock = ctx.wall_clock
@@ -59,30 +61,22 @@ class Recorder:
     def request_started(self) -> None:
         if self._emit:
             request = self.request
-            self._emit(
-                RequestStarted(
-                    request_id=self.request_id,
-                    time=self._wall_clock(),
-                    task=request.task,
-                    unit=request.unit,
-                    labels=request.labels,
-                    context=self._context,
-                    path=self.path,
-                )
-            )
+            self._common = {
+                "request_id": self.request_id,
+                "task": request.task,
+                "unit": request.unit,
+                "labels": request.labels,
+                "context": self._context,
+                "path": self.path,
+            }
+            self._emit(RequestStarted(time=self._wall_clock(), **self._common))
 
     def attempt_started(self, target: Target, time_limit: float) -> None:
         if self._emit:
-            request = self.request
             self._emit(
                 AttemptStarted(
-                    request_id=self.request_id,
+                    **self._common,
                     time=self._wall_clock(),
-                    task=request.task,
-                    unit=request.unit,
-                    labels=request.labels,
-                    context=self._context,
-                    path=self.path,
                     number=len(self.attempts) + 1,
                     target=target,
                     time_limit=time_limit,
@@ -120,16 +114,10 @@ class Recorder:
         )
         self.attempts.append(record)
         if self._emit:
-            request = self.request
             self._emit(
                 AttemptFinished(
-                    request_id=self.request_id,
+                    **self._common,
                     time=self._wall_clock(),
-                    task=request.task,
-                    unit=request.unit,
-                    labels=request.labels,
-                    context=self._context,
-                    path=self.path,
                     number=record.number,
                     target=target,
                     outcome=outcome,
@@ -146,16 +134,10 @@ class Recorder:
     def request_finished(self, outcome: RequestOutcome, why: str = "") -> Decision:
         decision = self.ended = self.decision(outcome, why)
         if self._emit:
-            request = self.request
             self._emit(
                 RequestFinished(
-                    request_id=self.request_id,
+                    **self._common,
                     time=self._wall_clock(),
-                    task=request.task,
-                    unit=request.unit,
-                    labels=request.labels,
-                    context=self._context,
-                    path=self.path,
                     outcome=outcome,
                     duration=decision.duration or 0.0,
                     decision=decision,
