@@ -398,5 +398,6 @@ def test_a_store_lets_one_probe_through_and_says_which_circuit_stays_shut_the_lo
     assert (shut.key, shut.retry_after) == (other, 8.0)
     probe, _ = store.admit((one,), 6.0, 0.0)
     assert isinstance(probe, Lease)
+    assert not store.still_holds(probe)
     for _ in range(3):
         assert isinstance(store.admit((one,), 7.0, 0.0)[0], Shut)

@@ -161,6 +161,16 @@ def test_the_share_is_of_exactly_what_is_in_the_window(window):
     assert opened_late > 5
 
 
+def test_a_part_of_the_window_begins_with_its_first_moment():
+    circuit = Circuit(LIMITS)
+    circuit.succeeded(0, 100.0)
+    for _ in range(9):
+        circuit.succeeded(0, 101.0)
+        circuit.failed(0, 101.0, LONGEST, "down")
+    circuit.succeeded(0, 130.5)
+    assert circuit.failed(0, 130.5, LONGEST, "down") is not None
+
+
 def test_a_busy_circuit_remembers_parts_of_the_window_and_not_every_attempt():
     circuit = Circuit(LIMITS)
     for number in range(3000):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pointsman.errors import AllTargetsFailed, Failure
+from pointsman.loading import from_config
 from pointsman.policy.retries import Retries, _Budget
 from pointsman.targets import Target
 from pointsman.testing import Answers, Fails, Hangs, Simulation
@@ -230,8 +231,9 @@ def test_waiting_for_a_place_costs_no_retry():
 
 def test_without_a_budget_nothing_is_tried_again():
     simulation = simulated(always(FAST), retries={"budget": 0.0})
-    simulation.request(at=0)
+    call = simulation.request(at=0)
     assert len(simulation.run().attempts) == 1
+    assert call.duration == pytest.approx(0.01)
 
 
 def test_a_pause_ends_with_the_request():
@@ -239,6 +241,16 @@ def test_a_pause_ends_with_the_request():
     call = simulation.request(at=0)
     simulation.run()
     assert call.duration <= 10.0
+
+
+def test_a_retry_that_another_gate_refuses_is_paid_back_and_nothing_else_is():
+    open_for = iter([True, True, False, True, True, False, True])
+    gate = Gatekeeper(lambda target, ctx: None if next(open_for) else SkipTarget("shut"))
+    plugins = {"retries": {"budget": 2.0}, "gate": gate}
+    made = from_config(table(["small"], {"only": Scripted()}, plugins=plugins, order={"admit": ["retries", "gate"]}))
+    attempts = [len(drive(made, lambda _: failure()).attempts) for _ in range(4)]
+    # A retry that is made and one that is not; the other one; a first attempt that is not made; none left.
+    assert attempts == [2, 2, 0, 1]
 
 
 def test_what_was_not_earned_back_stays_spent():

@@ -241,3 +241,29 @@ def test_ctrl_c_in_a_last_resort_is_raised():
     made = table(["small"], {"only": Scripted()}, tasks={"chat": {"models": ["small"], "last_resort": last_resort}})
     with pytest.raises(KeyboardInterrupt):
         drive(made, [failure("auth")])
+
+
+@pytest.mark.parametrize(
+    ("models", "router", "deadline", "effect"),
+    [
+        # Half of what the only candidate has by the configuration, which is all of it, or the attempt's limit.
+        (["small"], {"deadline": 20}, 9, "neutral"),
+        (["small"], {"deadline": 20}, 11, "counts"),
+        (["small"], {"deadline": 60, "attempt_timeout": 30}, 14, "neutral"),
+        (["small"], {"deadline": 60, "attempt_timeout": 30}, 20, "counts"),
+        # Four candidates, of which the budget allows one.
+        (["small", "large", "third", "fourth"], {"deadline": 20, "max_attempts": 1}, 9, "neutral"),
+    ],
+)
+def test_a_timeout_counts_where_it_had_more_than_half_of_the_usual_time(models, router, deadline, effect):
+    run = drive(table(models, {"only": Scripted()}, router=router), lambda _: TimedOut(), deadline=deadline)
+    first = run.decision.attempts[0]
+    assert first.failure is not None
+    assert first.failure.breaker == effect
+
+
+def test_a_time_that_no_clock_can_reach_is_no_time():
+    gate = Gatekeeper(lambda target, ctx: WaitUntil(10**400, why="busy"))
+    run = drive(table(plugins={"gate": gate}))
+    assert isinstance(run.error, PluginError)
+    assert run.error.plugin == "gate"
