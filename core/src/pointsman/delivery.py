@@ -20,7 +20,7 @@ from .per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 
-GATHERING = 0.1
+GATHERING = 0.005
 """Seconds that a worker lets events gather before it delivers them, unless its queue fills up."""
 
 
