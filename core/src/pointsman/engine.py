@@ -73,16 +73,26 @@ class Engine:
 
     async def serve(self, call: Call, carry_out: CarryOut) -> Completion:
         """One request, by the configuration that is current when it begins."""
+        task, here = asyncio.current_task(), self._loops.here()
+        if task is None:
+            raise RuntimeError("a request runs in a task")
+        cancelled_before = task.cancelling()
+        here.requests.enter(task)
         generation = self._generations.begin(begun := call)
         try:
-            call = call.by(generation.snapshot)
+            if call.snapshot is not generation.snapshot:
+                call = call.by(generation.snapshot)
             process = os.getpid()
             listener, chance = self._delivery.emitter(process), self._chance.of(process)
             recorder = Recorder.of(call.request, generation.snapshot, listener, chance, process)
-            here = self._loops.here()
-            return await here.requests.run(carry_out(here, recorder, call.time_allowed))
+            return await carry_out(here, recorder, call.time_allowed)
+        except asyncio.CancelledError:
+            if here.requests.was_ended(task, cancelled_before):
+                raise RouterClosed("the router was closed while this request was in flight") from None
+            raise
         finally:
             self._generations.end(generation, begun)
+            here.requests.leave(task)
 
     def health(self) -> tuple[GateStatus, ...]:
         """What every gate holds."""

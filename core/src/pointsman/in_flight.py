@@ -1,13 +1,9 @@
 """The requests that run in one event loop, so that a router that closes can end them there."""
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 from weakref import ReferenceType, WeakSet, ref
-
-from .chat import Completion
-from .errors import RouterClosed
 
 
 class InFlight:
@@ -21,27 +17,22 @@ class InFlight:
         """Whether any was ended: cheaper to ask, for every request."""
         self._all_left = asyncio.Event()
 
-    async def run(self, request: Coroutine[Any, Any, Completion]) -> Completion:
-        """What a request comes to; `RouterClosed` where it was ended before."""
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a request runs in a task")
-        cancelled_before = task.cancelling()
+    def enter(self, task: "asyncio.Task[Any]") -> None:
+        """A request begins to run in this task."""
         self._running[id(task)] = ref(task)
-        try:
-            return await request
-        except asyncio.CancelledError:
-            # Whoever cancels the task at the same moment is to see that it was.
-            if task in self._ended and task.cancelling() == cancelled_before + 1:
-                raise RouterClosed("the router was closed while this request was in flight") from None
-            raise
-        finally:
-            del self._running[id(task)]
-            if self._ending and task in self._ended:
-                task.uncancel()
-                self._ended.discard(task)
-                if not self._ended:
-                    self._all_left.set()
+
+    def was_ended(self, task: "asyncio.Task[Any]", cancelled_before: int) -> bool:
+        """Whether a cancellation came from here alone: whoever cancels the task too is to see that it was."""
+        return task in self._ended and task.cancelling() == cancelled_before + 1
+
+    def leave(self, task: "asyncio.Task[Any]") -> None:
+        """The request is over."""
+        self._running.pop(id(task), None)
+        if self._ending and task in self._ended:
+            task.uncancel()
+            self._ended.discard(task)
+            if not self._ended:
+                self._all_left.set()
 
     async def end(self, timeout: float) -> None:  # noqa: ASYNC109 - what is late is left, not an error
         """Ends what runs, and returns when all of it is recorded, or after `timeout` seconds."""

@@ -42,8 +42,6 @@ class Call:
 
     def by(self, snapshot: Snapshot) -> "Call":
         """The same call by another configuration, whose defaults are its own."""
-        if snapshot is self.snapshot:
-            return self
         task = self.task if self.task is not None else _default_task(snapshot)
         return evolve(
             self,
