@@ -1,8 +1,9 @@
 """What can be wrong in a file, one small thing at a time.
 
 A comparison or its boundary, `and` for `or`, a condition left out, a number off by one, `min` for `max`, a statement
-left out, None returned. Words for people (strings with a space, f-strings), annotations, decorators and locks stay as
-they are: the first have tests of their own, the others a type checker or nothing that a fast test could see.
+left out, None returned. Words for people (strings with a space, f-strings), annotations, decorators, locks and
+`zip(strict=True)` stay as they are: the first have tests of their own, the others a type checker, or they say what never
+happens, or nothing that a fast test could see.
 """
 
 import ast
@@ -128,6 +129,7 @@ def _stays(parent: ast.AST, field: str) -> bool:
     return (
         field in {"annotation", "returns", "decorator_list", "bases", "ctx"}
         or isinstance(parent, ast.JoinedStr)
+        or (isinstance(parent, ast.keyword) and parent.arg == "strict")
         or (isinstance(parent, ast.With) and field == "items")
     )
 

@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from inspect import CO_NEWLOCALS
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -77,12 +78,22 @@ class _Measured:
     seconds: dict[str, float] = field(factory=dict[str, float])
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        # Else whoever comes later does not reach what somebody before has asked for.
+        for cached in _caches():
+            cached.cache_clear()
         self.cov.switch_context(item.nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
         if report.failed:
             self.failed = report.nodeid
+
+
+@cache
+def _caches() -> list[Any]:
+    """The functions of the package that remember what they returned."""
+    kind = type(_caches)
+    return [one for one in gc.get_objects() if isinstance(one, kind) and one.__module__.startswith("pointsman.")]
 
 
 def measure(tests: Sequence[str], files: Sequence[str], processes: int) -> Reach:

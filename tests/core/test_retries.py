@@ -244,7 +244,7 @@ def test_a_pause_ends_with_the_request():
 
 
 def test_a_retry_that_another_gate_refuses_is_paid_back_and_nothing_else_is():
-    open_for = iter([True, True, False, True, True, False, True])
+    open_for = iter([True, True, False, True, True, False, True, True])
     gate = Gatekeeper(lambda target, ctx: None if next(open_for) else SkipTarget("shut"))
     plugins = {"retries": {"budget": 2.0}, "gate": gate}
     made = from_config(table(["small"], {"only": Scripted()}, plugins=plugins, order={"admit": ["retries", "gate"]}))

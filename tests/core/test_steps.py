@@ -267,3 +267,9 @@ def test_a_time_that_no_clock_can_reach_is_no_time():
     run = drive(table(plugins={"gate": gate}))
     assert isinstance(run.error, PluginError)
     assert run.error.plugin == "gate"
+
+
+def test_a_gate_that_opens_in_the_past_is_asked_again_in_a_millisecond():
+    busy = iter([True, False])
+    gate = Gatekeeper(lambda target, ctx: WaitUntil(ctx.now - 1, why="busy") if next(busy) else None)
+    assert drive(table(["small"], {"only": Scripted()}, plugins={"gate": gate})).pauses == [0.001]

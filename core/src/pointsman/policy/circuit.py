@@ -172,7 +172,7 @@ class _Recent:
     def clear(self) -> None:
         self._parts.clear()
         self._attempts = self._failures = 0
-        self._part = [0, 0, 0]
+        self._part = list[int]()
         self._part_ends = 0.0
 
     def _begin_part(self, now: float) -> None:
