@@ -2,7 +2,7 @@
 
 A comparison or its boundary, `and` for `or`, a condition left out, a number off by one, `min` for `max`, a statement
 left out, None returned. Words for people (strings with a space, f-strings), annotations, decorators, locks and
-`zip(strict=True)` stay as they are: the first have tests of their own, the others a type checker, or they say what never
+`strict=True` stay as they are: the first have tests of their own, the others a type checker, or they say what never
 happens, or nothing that a fast test could see.
 """
 
