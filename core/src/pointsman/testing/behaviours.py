@@ -42,7 +42,7 @@ class Hangs:
 
 @frozen
 class Breaks:
-    """A stream has its first content after so many seconds, then nothing more, and breaks so many later.
+    """A stream has its first content after so many seconds, and breaks so many later.
 
     Whole answers just fail then. Where it breaks after `math.inf` seconds it stalls for ever.
     """
@@ -52,6 +52,8 @@ class Breaks:
     failure: Failure | Kind = "server"
     text: str | Completion = "an ans"
     """What had arrived."""
+    silent: bool = True
+    """Whether nothing comes in between, so that the idle limit may end it sooner."""
 
 
 Behaviour: TypeAlias = Answers | Fails | Hangs | Breaks
@@ -115,10 +117,10 @@ def _as_recorded(record: AttemptRecord) -> Behaviour:
     if record.outcome == "answered":
         return Answers(record.duration, _said(record), first_content=first)
     if record.failure is None:  # cut off by its caller
-        return Hangs() if first is None else Breaks(first, float("inf"), text=_said(record))
+        return Hangs() if first is None else Answers(float("inf"), _said(record), first_content=first)
     if first is None:
         return Fails(record.failure, record.duration, partial=_said(record) if record.usage else None)
-    return Breaks(first, record.duration - first, record.failure, _said(record))
+    return Breaks(first, record.duration - first, record.failure, _said(record), silent=False)
 
 
 def _said(record: AttemptRecord) -> Completion:

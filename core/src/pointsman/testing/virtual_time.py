@@ -193,11 +193,11 @@ class Running:
                 return first, Committed(first)
             case Fails(failure=failure, after=after, partial=partial):
                 return after, Failed(_failure(failure), partial)
-            case Breaks(first_content=first, after=after, failure=failure, text=text):
+            case Breaks(first_content=first, after=after, failure=failure, text=text, silent=silent):
                 if not streams:
                     return first + after, Failed(_failure(failure))
                 partial = _completion(target, text)
-                self._rest = _Rest(after, Failed(_failure(failure), partial), partial, silent=True)
+                self._rest = _Rest(after, Failed(_failure(failure), partial), partial, silent=silent)
                 return first, Committed(first)
             case Hangs():
                 return step.time_limit, TimedOut()
