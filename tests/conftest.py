@@ -12,7 +12,6 @@ from pointsman.testing import ScriptedServer
 from tests.support.litellm_proxy import LiteLLMProxy, is_installed
 from tests.support.reference import LITELLM_MODELS, PINGING
 
-
 # How long examples take and how large they come out depends on chance and on how busy the machine is.
 settings.register_profile(
     "pointsman", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
