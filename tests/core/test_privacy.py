@@ -24,6 +24,7 @@ from pointsman.errors import (
     NoTarget,
     PluginError,
     PointsmanError,
+    RecordsUnavailable,
     Problem,
     RouteError,
     RouterClosed,
@@ -235,6 +236,7 @@ ERRORS = {
     NoTarget: lambda: NoTarget("nothing is left", retry_after=None),
     StreamInterrupted: interrupted,
     UsageError: lambda: UsageError("not here"),
+    RecordsUnavailable: lambda: RecordsUnavailable("no file"),
     RouterClosed: lambda: RouterClosed("closed"),
     ConfigError: lambda: ConfigError(
         [Problem(key="a.b", message="wrong", file="f.toml", line=3), Problem(key="", message="x")]

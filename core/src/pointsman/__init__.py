@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .chat import Chunk, Completion, Message, Request, ToolCall, Usage
     from .config import Config, ModelSettings, RolloutSettings, RouterSettings, TaskSettings
     from .context import AttemptContext, DecisionContext, RouteState
-    from .decision import AttemptOutcome, AttemptRecord, Decision
+    from .decision import Assignment, AttemptOutcome, AttemptRecord, Decision
     from .errors import (
         AllTargetsFailed,
         AttemptFailed,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         NoTarget,
         PluginError,
         PointsmanError,
+        RecordsUnavailable,
         RouteError,
         RouterClosed,
         StreamInterrupted,
@@ -46,9 +47,11 @@ if TYPE_CHECKING:
         Gate,
         MetricEmission,
         ModelSelection,
+        Recording,
         Streaming,
         hookimpl,
     )
+    from .records import RecordedRequest, RecordQuery
     from .router import Router
     from .settings import Seconds, Secret
     from .streams import AsyncStream, Stream
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AllTargetsFailed",
+    "Assignment",
     "AsyncStream",
     "AttemptContext",
     "AttemptFailed",
@@ -92,6 +96,10 @@ __all__ = [
     "Permit",
     "PluginError",
     "PointsmanError",
+    "RecordQuery",
+    "RecordedRequest",
+    "Recording",
+    "RecordsUnavailable",
     "Request",
     "RequestEvent",
     "RequestFinished",
@@ -128,6 +136,7 @@ _HOMES = (
     "events",
     "verdicts",
     "context",
+    "records",
     "hookspecs",
     "config",
     "streams",

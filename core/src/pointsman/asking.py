@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 from attrs import evolve, frozen
 
 from .chat import Request
+from .complaints import suggest
 from .context import DecisionContext, RouteState
 from .decision import Assignment, AttemptOutcome
 from .errors import Failure, PluginError, RouteError
@@ -51,8 +52,16 @@ def select(
         for one in selection.targets:
             if type(one) is not Target:
                 raise _at_fault(step.plugin, "select_model", "selected something that is no Target")
-        if selection.assignment is not None and type(selection.assignment) is not Assignment:
-            raise _at_fault(step.plugin, "select_model", "assigned something that is no Assignment")
+        if (assignment := selection.assignment) is not None:
+            if type(assignment) is not Assignment:
+                raise _at_fault(step.plugin, "select_model", "assigned something that is no Assignment")
+            paths = ctx.snapshot.config.paths
+            if paths and assignment.path not in paths:
+                raise _at_fault(
+                    step.plugin,
+                    "select_model",
+                    f"assigned a path that is not in [paths]; {suggest(assignment.path, paths)}",
+                )
     return selection
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from .decision import AttemptRecord, SkippedTarget
+from .decision import Assignment, AttemptRecord, SkippedTarget
 from .targets import Target
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class DecisionContext:
     """This process's id, for state that a fork must not share."""
     deadline: float = field(default=0.0, init=False)
     """When the request has to be over, on the monotonic clock; set by its plan before the first attempt."""
+    assignment: Assignment | None = field(default=None, init=False)
+    """Where an earlier step of selection has put the unit."""
     began: float = field(init=False)
     """When the request began, on the monotonic clock."""
     _random: Random | None = field(default=None, init=False)

@@ -18,10 +18,15 @@ class Assignment:
     """Where a rollout put a unit. Fallback never rewrites it."""
 
     path: str
-    backends: tuple[str, ...]
+    backends: tuple[str, ...] = ()
+    """The path's; a plugin that assigns leaves them out, and the rollout fills them in."""
     bucket: float | None = None
-    """The unit's place in [0, 1), or None where no bucket was computed."""
+    """The place in [0, 1) that decided: the unit's, or a drawn one. None where chance decided nothing."""
     salt: str | None = None
+    rollout: str | None = None
+    """The name of the rollout; `default` is `[rollout]`. None where there is none."""
+    share: float | None = None
+    """The path's share when it was assigned, in per cent; the control path has the rest. None as for `bucket`."""
 
 
 @frozen(kw_only=True, slots=False)
@@ -98,3 +103,8 @@ class Decision:
     def path(self) -> str | None:
         """The assigned path, whatever served in the end."""
         return self.assignment.path if self.assignment else None
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether something else than the first candidate answered, or nothing did."""
+        return not self.candidates or self.served != self.candidates[0]

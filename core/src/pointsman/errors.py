@@ -144,6 +144,10 @@ class UsageError(PointsmanError, RuntimeError):
     """The program calls the router in a way that cannot work; the message says what to call instead."""
 
 
+class RecordsUnavailable(PointsmanError):
+    """A sink has no records that could be read; the message says what to do about it."""
+
+
 @frozen(kw_only=True)
 class Problem:
     """One thing that is wrong with a configuration."""

@@ -5,7 +5,7 @@ chains. A chain knows its steps' plugin names, so "why did my request go there?"
 """
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -19,6 +19,7 @@ from .context import AttemptContext, DecisionContext, RouteState
 from .decision import AttemptOutcome
 from .errors import Failure
 from .hookspecs import CONCERNS, PROJECT
+from .records import RecordedRequest, RecordQuery
 from .targets import Target
 from .verdicts import GateStatus, Next, Permit, Selection, SkipTarget, Stop, WaitUntil
 
@@ -41,6 +42,7 @@ CALLING: Mapping[str, Calling] = {
     "emit_metric": "told",
     "flush_sink": "told",
     "close_sink": "told",
+    "recorded_requests": "addressed",
 }
 """How each hook is called. Only the order of the first three means anything, and can be configured."""
 
@@ -85,6 +87,7 @@ class Sink:
     start: Callable[[], None] | None
     flush: Callable[[], None] | None
     close: Callable[[], None] | None
+    recorded: Callable[[RecordQuery], Iterable[RecordedRequest]] | None
 
 
 @frozen(kw_only=True)
@@ -160,6 +163,7 @@ def chains(
                 start=by_plugin["start_sink"].get(name),
                 flush=by_plugin["flush_sink"].get(name),
                 close=by_plugin["close_sink"].get(name),
+                recorded=by_plugin["recorded_requests"].get(name),
             )
             for name in names
             if name in by_plugin["emit_metric"]

@@ -22,7 +22,7 @@ How each hook is called:
 Decisions are synchronous and do no I/O. Only backends do I/O, and only as coroutines.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol
 
 from pluggy import HookimplMarker, HookspecMarker
@@ -32,6 +32,7 @@ from .context import AttemptContext, DecisionContext, RouteState
 from .decision import AttemptOutcome
 from .errors import Failure
 from .events import Event
+from .records import RecordedRequest, RecordQuery
 from .targets import Target
 from .verdicts import GateStatus, Next, Permit, Selection, SkipTarget, Stop, WaitUntil
 
@@ -167,6 +168,19 @@ class MetricEmission(Protocol):
         """Close what `start_sink` opened. *Told* once, after the last event."""
 
 
+class Recording(Protocol):
+    """What a sink that keeps what it is told can be asked."""
+
+    @hookspec
+    def recorded_requests(self, query: RecordQuery) -> Iterable[RecordedRequest]:
+        """The finished requests that `query` asks for, the oldest first. *Addressed.*
+
+        Called by `pointsman logs` and `pointsman rollout status` in a process of their own, where no other method of
+        the sink is called, and while other processes write. Raises `RecordsUnavailable` where there is nothing to read.
+        """
+        raise NotImplementedError
+
+
 CONCERNS: tuple[type, ...] = (
     ModelSelection,
     BackendInvocation,
@@ -174,5 +188,6 @@ CONCERNS: tuple[type, ...] = (
     FallbackDecision,
     Gate,
     MetricEmission,
+    Recording,
 )
 """Every class of hook specs, in the order in which a request meets them."""

@@ -23,6 +23,7 @@ PRINCIPAL = {
     "start_sink": "emit_metric",
     "flush_sink": "emit_metric",
     "close_sink": "emit_metric",
+    "recorded_requests": "emit_metric",
 }
 """Hooks that are called only for plugins that implement another one."""
 

@@ -147,7 +147,8 @@ def _select(recorder: Recorder) -> None:
         if selection is None:
             continue
         recorder.candidates = selection.targets
-        recorder.assignment = selection.assignment or recorder.assignment
+        if selection.assignment is not None:
+            ctx.assignment = selection.assignment
         recorder.steps.append(SelectionStep(plugin=step.plugin, why=selection.why, targets=selection.targets))
         if not selection.targets:
             raise NoTarget(f"{step.plugin} left no target: {selection.why}")

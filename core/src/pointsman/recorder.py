@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from .chat import Completion, Request
 from .context import DecisionContext
-from .decision import Assignment, AttemptOutcome, AttemptRecord, Decision, RequestOutcome, SelectionStep, SkippedTarget
+from .decision import AttemptOutcome, AttemptRecord, Decision, RequestOutcome, SelectionStep, SkippedTarget
 from .errors import Failure
 from .events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
 from .snapshot import Snapshot
@@ -43,7 +43,6 @@ class Recorder:
         self.began = ctx.began
         self.candidates: tuple[Target, ...] = ()
         self.steps: list[SelectionStep] = []
-        self.assignment: Assignment | None = None
         self.attempts: list[AttemptRecord] = []
         self.skipped: dict[Target, SkippedTarget] = {}
         self.ended: Decision | None = None
@@ -56,7 +55,8 @@ class Recorder:
 
     @property
     def path(self) -> str | None:
-        return self.assignment.path if self.assignment else None
+        assignment = self.ctx.assignment
+        return assignment.path if assignment else None
 
     def request_started(self) -> None:
         if self._emit:
@@ -156,7 +156,7 @@ class Recorder:
             model=self.request.model,
             candidates=self.candidates,
             steps=tuple(self.steps),
-            assignment=self.assignment,
+            assignment=self.ctx.assignment,
             seed=self.ctx.seed,
             attempts=tuple(self.attempts),
             skipped=tuple(self.skipped.values()),
