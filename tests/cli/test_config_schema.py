@@ -22,7 +22,6 @@ BEYOND_A_SCHEMA = {
     "10_unknown_model",
     "11_unknown_backend",
     "12_unknown_path",
-    "13_share_above_100",
     "14_order_of_another_plugin",
     "18_paths_without_a_rollout",
     "19_model_named_twice",

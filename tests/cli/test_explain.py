@@ -43,7 +43,14 @@ def test_each_step_is_told_with_what_it_left_and_why(desk: Desk) -> None:
 def test_the_document_is_the_decision(desk: Desk) -> None:
     decision = desk.document("explain", "--unit", "1")["decision"]
     assert [(step["plugin"], len(step["targets"])) for step in decision["steps"]] == [("tasks", 3), ("rollout", 1)]
-    assert decision["assignment"] == {"path": "one", "backends": ["second"], "bucket": 0.53654, "salt": ""}
+    assert decision["assignment"] == {
+        "path": "one",
+        "backends": ["second"],
+        "bucket": 0.53654,
+        "salt": "",
+        "rollout": "default",
+        "share": 50.0,
+    }
     assert [target["model"] for target in decision["candidates"]] == ["small"]
     assert decision["attempts"] == []
 

@@ -284,8 +284,8 @@ def test_a_task_that_no_path_can_serve_is_reported_once(report: Reporter) -> Non
         ("nan", "a share is 0 to 100 per cent, not nan"),
         ("inf", "a share is 0 to 100 per cent, not inf"),
         ("0.0005", "a share goes in steps of 0.001 per cent, and 0.0005 is finer; round it"),
-        ("true", "expected a number, got a boolean"),
-        ("'10'", "expected a number, got text"),
+        ("true", 'expected a number, or { env = "NAME", default = 10 }, got a boolean'),
+        ("'10'", 'expected a number, or { env = "NAME", default = 10 }, got text'),
     ],
 )
 def test_a_share_that_cannot_be_is_reported(report: Reporter, share: str, message: str) -> None:

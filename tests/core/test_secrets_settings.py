@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from pointsman import ConfigError, Router, Seconds, Secret
 from pointsman.convert import structure
-from pointsman.kinds import SettingError, converter
+from pointsman.kinds import converter
+from pointsman.outside import SettingError
 from tests.support.acme import Echo
 from tests.support.reports import Reporter
 from tests.support.site import Site

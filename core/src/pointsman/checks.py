@@ -3,20 +3,13 @@
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from math import isclose
 from typing import cast
 
 from attrs import frozen
 
 from .complaints import Complaint, KeyPath, dotted, nearest, suggest
-from .config import Config, RolloutSettings
-from .policy.rollout import BUCKETS
-
-MOST_SHARES = 2
-"""One path grows from the low end of the buckets, one from the high end."""
-
-EVERYONE = 100
-"""Per cent."""
+from .config import Config
+from .rollout_checks import repeated, rollout_tables, rollouts
 
 
 def check(config: Config, backends: AbstractSet[str], doubtful: AbstractSet[KeyPath]) -> Iterator[Complaint]:
@@ -29,8 +22,7 @@ def check(config: Config, backends: AbstractSet[str], doubtful: AbstractSet[KeyP
     yield from _models(config)
     yield from _tasks(config)
     yield from _paths(config, doubtful)
-    if config.rollout is not None:
-        yield from _rollout(config.rollout)
+    yield from rollouts(config)
     yield from _names(config, backends, doubtful)
     yield from _reachable(config, backends)
 
@@ -59,7 +51,7 @@ def _tasks(config: Config) -> Iterator[Complaint]:
     for name, task in config.tasks.items():
         if not task.models:
             yield Complaint(("tasks", name, "models"), "name at least one model")
-        yield from _repeated(("tasks", name, "models"), task.models, "in this task")
+        yield from repeated(("tasks", name, "models"), task.models, "in this task")
         if inspect.iscoroutinefunction(task.last_resort):
             message = "must not be `async def`: it is called where a request ends, and returns its text at once"
             yield Complaint(("tasks", name, "last_resort"), message)
@@ -69,41 +61,10 @@ def _paths(config: Config, doubtful: AbstractSet[KeyPath]) -> Iterator[Complaint
     for name, backends in config.paths.items():
         if not backends:
             yield Complaint(("paths", name), "the path is empty; name at least one backend")
-        yield from _repeated(("paths", name), backends, "on this path")
+        yield from repeated(("paths", name), backends, "on this path")
     if len(config.paths) > 1 and config.rollout is None and ("rollout",) not in doubtful:
         first = next(iter(config.paths))
         yield Complaint(("paths",), f'more than one path needs a rollout that chooses: [rollout] control = "{first}"')
-
-
-def _repeated(path: KeyPath, names: tuple[str, ...], where: str) -> Iterator[Complaint]:
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            yield Complaint((*path, place), f'"{name}" stands {where} twice; remove one')
-
-
-def _rollout(rollout: RolloutSettings) -> Iterator[Complaint]:
-    shares = {path: share for path, share in rollout.shares.items() if path != rollout.control}
-    if len(shares) > MOST_SHARES:
-        message = "beside the control path at most two paths can have a share, one from each end; remove the others"
-        yield Complaint(("rollout", "shares"), message)
-    if len(shares) < len(rollout.shares):
-        message = "the control path has what the other shares leave; remove this"
-        yield Complaint(("rollout", "shares", rollout.control), message)
-    for path, share in shares.items():
-        place = ("rollout", "shares", path)
-        if not 0 <= share <= EVERYONE:
-            yield Complaint(place, f"a share is 0 to 100 per cent, not {share}")
-        elif not isclose(_width(share), round(_width(share)), abs_tol=1e-6):
-            yield Complaint(place, f"a share goes in steps of 0.001 per cent, and {share} is finer; round it")
-    if all(0 <= share <= EVERYONE for share in shares.values()):
-        taken = sum(round(_width(share)) for share in shares.values())
-        if taken > BUCKETS:
-            message = f"the shares add up to {taken * EVERYONE / BUCKETS:g} per cent, and 100 is all there is"
-            yield Complaint(("rollout", "shares"), message)
-
-
-def _width(share: float) -> float:
-    return share * BUCKETS / EVERYONE
 
 
 @frozen
@@ -126,10 +87,11 @@ def _references(config: Config) -> Iterator[_Reference]:
     for path, backends in config.paths.items():
         for place, backend in enumerate(backends):
             yield _Reference(("paths", path, place), "plugins", backend)
-    if config.rollout is not None:
-        yield _Reference(("rollout", "control"), "paths", config.rollout.control)
-        for path in config.rollout.shares:
-            yield _Reference(("rollout", "shares", path), "paths", path)
+    for place, rollout in rollout_tables(config):
+        yield _Reference((*place, "control"), "paths", rollout.control)
+        for key in ("shares", "units"):
+            yield from (_Reference((*place, key, path), "paths", path) for path in getattr(rollout, key))
+        yield from (_Reference((*place, "tasks", at), "tasks", task) for at, task in enumerate(rollout.tasks))
 
 
 def _names(config: Config, backends: AbstractSet[str], doubtful: AbstractSet[KeyPath]) -> Iterator[Complaint]:

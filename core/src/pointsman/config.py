@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from attrs import field, frozen
 
 from .chat import Request
-from .settings import Seconds
+from .settings import Seconds, Share, Switch, UnitName
 
 EMPTY: Mapping[str, object] = MappingProxyType({})
 
@@ -60,23 +60,33 @@ class TaskSettings:
 
 @frozen(kw_only=True)
 class RolloutSettings:
-    """`[rollout]`: who takes which path."""
+    """`[rollout]`, and `[rollouts.<name>]` for some tasks: who takes which path."""
 
     control: str
     """The path of everyone whom no share covers."""
+    tasks: tuple[str, ...] = ()
+    """The tasks of a rollout with a name. All the others are those of `[rollout]`."""
     salt: str = ""
-    """Another salt draws other units; keep it for as long as the rollout lasts."""
-    shares: Mapping[str, float] = field(default=MappingProxyType({}))
-    """Per cent of units for each other path, in steps of 0.001.
+    """Another salt draws other units; keep it for as long as the rollout lasts. By default the rollout's name."""
+    shares: Mapping[str, Share] = field(default=MappingProxyType({}))
+    """Per cent of units for each other path, in steps of 0.001; or `{ env = "NAME", default = 10 }`.
 
     The first path grows from the low end of the buckets, the second from the high end. So leave a path that has
     had its time here with 0: without it the second would become the first, and its units others.
     """
-    off: bool = False
-    """Sends everyone to the control path, whatever the shares say."""
+    units: Mapping[str, tuple[UnitName, ...]] = field(default=MappingProxyType({}))
+    """For a path, the units that take it whatever the shares say, such as its testers."""
+    off: Switch = False
+    """Sends everyone to the control path, whatever else is said; or `{ env = "NAME", default = false }`."""
     algorithm: Algorithm = "sha256"
     without_unit: WithoutUnit = "control"
     """Where a request without a unit goes: the control path, or wherever chance puts it."""
+    steps: tuple[float, ...] = (10.0, 50.0, 100.0)
+    """The shares that are planned, in per cent. `pointsman rollout status` says when to take the next."""
+
+
+DEFAULT_ROLLOUT = "default"
+"""What `[rollout]`, which has no name, is called where one is needed."""
 
 
 @frozen(kw_only=True)
@@ -91,5 +101,20 @@ class Config:
     paths: Mapping[str, tuple[str, ...]] = field(default=MappingProxyType({}))
     """Each path is backends, in order."""
     rollout: RolloutSettings | None = None
+    rollouts: Mapping[str, RolloutSettings] = field(default=MappingProxyType({}))
+    """By name: rollouts of their own, for some tasks each."""
     order: Mapping[str, tuple[str, ...]] = field(default=MappingProxyType({}))
     """For a hook, the plugins that it is to call, in order."""
+
+    @property
+    def all_rollouts(self) -> Mapping[str, RolloutSettings]:
+        """By name; `[rollout]` is `DEFAULT_ROLLOUT`."""
+        unnamed = {} if self.rollout is None else {DEFAULT_ROLLOUT: self.rollout}
+        return {**unnamed, **self.rollouts}
+
+    def rollout_of(self, task: str) -> tuple[str, RolloutSettings] | None:
+        """The name and the settings of the rollout that a task takes part in."""
+        for name, rollout in self.rollouts.items():
+            if task in rollout.tasks:
+                return name, rollout
+        return None if self.rollout is None else (DEFAULT_ROLLOUT, self.rollout)

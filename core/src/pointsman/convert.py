@@ -11,7 +11,8 @@ from attrs import fields
 from cattrs import BaseValidationError, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
 from .complaints import Complaint, KeyPath, suggest
-from .kinds import SecretMissing, SettingError, converter
+from .kinds import converter
+from .outside import OutsideError, SettingError
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ def _complaints(
         for inner in without:
             yield Complaint(path, words(inner))
     else:
-        split = _split_names(path, table, ()) if named and not isinstance(error, SecretMissing) else []
+        split = _split_names(path, table, ()) if named and not isinstance(error, OutsideError) else []
         yield from split or [Complaint(path, words(error))]
 
 

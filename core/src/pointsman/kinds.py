@@ -4,7 +4,6 @@ cattrs does the work; what is added here is strictness (a number is not taken fo
 an array), the two setting types `Seconds` and `Secret`, and words that say what to write instead.
 """
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -24,37 +23,10 @@ from cattrs.cols import (
 from cattrs.gen import make_dict_structure_fn
 
 from .complaints import suggest
-from .settings import Seconds, Secret
+from .outside import OutsideError, SettingError, described, secret, share, switch
+from .settings import Seconds, Secret, Share, Switch, UnitName
 
 Hook = Callable[[Any, Any], Any]
-
-
-class SettingError(ValueError):
-    """A value that a setting cannot have; the message says what to write instead."""
-
-
-class SecretMissing(SettingError):
-    """A place for a secret is named as it should be, and holds none."""
-
-
-_WORDS = {
-    "bool": "a boolean",
-    "int": "a number",
-    "float": "a decimal number",
-    "str": "text",
-    "list": "an array",
-    "dict": "a table",
-    "date": "a date",
-    "datetime": "a date",
-    "time": "a time",
-    "NoneType": "nothing",
-}
-
-
-def described(value: object) -> str:
-    """A value for an error message: its kind, never its content, which may be a key in the wrong place."""
-    kind = type(value).__name__
-    return _WORDS.get(kind, kind)
 
 
 def is_plain(value: object) -> bool:
@@ -89,47 +61,10 @@ def _seconds(value: Any, _: Any) -> float:
     return seconds
 
 
-UNREAD = "not-read"
-"""The value of every secret of a configuration that was read without them. It can stand in a header."""
-
-
-def _secret(value: Any, *, read: bool) -> Secret:
-    if isinstance(value, Secret):
-        return value
-    match value:
-        case {"env": str(name), **rest} if not rest:
-            return _from_environment(name) if read else Secret(UNREAD, _variable(name))
-        case {"file": str(name), **rest} if not rest:
-            return _from_file(name) if read else Secret(UNREAD, "a file")
-        case _:
-            raise SettingError(
-                'expected { env = "NAME" } or { file = "PATH" }, or from Python a Secret; '
-                "a key is never written into a configuration"
-            )
-
-
-def _from_environment(name: str) -> Secret:
-    if found := os.environ.get(name):
-        return Secret(found, f"environment variable {name}")
-    raise SecretMissing(f"{_variable(name)} is not set, or empty; set it before the program starts")
-
-
-def _variable(name: str) -> str:
-    # What does not look like a variable's name is probably the key itself, which no message may show.
-    return f"environment variable {name}" if re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) else "the variable named here"
-
-
-def _from_file(name: str) -> Secret:
-    # The name is not shown, as above: it stands in the configuration, at the place of the message.
-    try:
-        found = Path(name).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        where = "" if Path(name).is_absolute() else f"; a relative path begins at {Path.cwd()}"
-        raise SecretMissing(f"the file named here cannot be read: {reason}{where}") from None
-    if not found:
-        raise SecretMissing("the file named here is empty; write the key into it")
-    return Secret(found, f"file {name}")
+def _unit(value: Any, _: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise SettingError(f"expected a unit, text or a whole number, got {described(value)}")
+    return str(value)
 
 
 def _one_of(value: Any, cls: Any) -> Any:
@@ -159,8 +94,11 @@ def converter(*, read_secrets: bool = True) -> Converter:
     made.register_structure_hook(int, _only(int, "a whole number"))
     made.register_structure_hook(float, _only((int, float), "a number"))
     made.register_structure_hook(Path, lambda value, _: value if isinstance(value, Path) else Path(text(value, str)))
-    made.register_structure_hook(Secret, lambda value, _: _secret(value, read=read_secrets))
+    made.register_structure_hook(Secret, lambda value, _: secret(value, read=read_secrets))
     made.register_structure_hook_func(lambda cls: cls is Seconds, _seconds)
+    made.register_structure_hook_func(lambda cls: cls == Share, share)
+    made.register_structure_hook_func(lambda cls: cls == Switch, switch)
+    made.register_structure_hook_func(lambda cls: cls == UnitName, _unit)
     made.register_structure_hook_func(lambda cls: cls is object, lambda value, _: value)
     made.register_structure_hook_func(lambda cls: get_origin(cls) is Literal, _one_of)
     made.register_structure_hook_func(lambda cls: isinstance(cls, type) and issubclass(cls, Enum), _member)
@@ -231,7 +169,7 @@ def _choice(cls: Any, made: Converter) -> Hook:
                 return hook(value, kind)
             except (SettingError, BaseValidationError) as error:
                 wrong.append(error)
-        inside = [error for error in wrong if isinstance(error, BaseValidationError | SecretMissing)]
+        inside = [error for error in wrong if isinstance(error, BaseValidationError | OutsideError)]
         raise inside[0] if inside else SettingError(", or ".join(map(str, wrong)))
 
     return read

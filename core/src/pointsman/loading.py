@@ -5,7 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-from attrs import fields, resolve_types
+from attrs import evolve, fields, resolve_types
 
 from . import plugins as plugin_module
 from .checks import check
@@ -14,7 +14,7 @@ from .config import Config, ModelSettings, RolloutSettings, RouterSettings, Task
 from .convert import structure
 from .errors import ConfigError, Problem
 from .hooks import chains
-from .kinds import described
+from .outside import described
 from .policy import BUILT_IN
 from .snapshot import Snapshot
 from .targets import Catalog, Target
@@ -103,6 +103,8 @@ def _sections(table: Mapping[str, object]) -> tuple[Config, list[Complaint], set
             doubtful.add((name,))
         else:
             good[name] = section
+    rollouts = good.get("rollouts", {})
+    good["rollouts"] = {name: evolve(one, salt=one.salt or name) for name, one in rollouts.items()}
     return Config(**good), complaints, doubtful
 
 

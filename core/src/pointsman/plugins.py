@@ -16,7 +16,8 @@ from .complaints import Complaint, KeyPath, suggest
 from .convert import structure, typed_words, unquoted, words
 from .hookspecs import CONCERNS, PROJECT
 from .implementations import hook_faults
-from .kinds import described, is_plain
+from .kinds import is_plain
+from .outside import described
 from .policy import BUILT_IN, ON_DEMAND
 
 if TYPE_CHECKING:

@@ -1,9 +1,18 @@
-"""Types for plugin settings: `Secret` values and `Seconds`."""
+"""Types for settings that say more than a plain value: `Secret`, `Seconds`, `Share`, `Switch` and `UnitName`."""
 
-from typing import Any, NewType, NoReturn
+from typing import Annotated, Any, NewType, NoReturn
 
 Seconds = NewType("Seconds", float)
 """A duration. In TOML a number of seconds, or text with a unit: `"500ms"`, `"60s"`, `"2m"`."""
+
+Share = Annotated[float, "per cent of units"]
+"""Per cent of units. In TOML a number, or where one stands: `{ env = "PROXIED_PERCENT", default = 10 }`."""
+
+Switch = Annotated[bool, "on or off"]
+"""In TOML true or false, or where one of them stands: `{ env = "ROLLOUT_OFF", default = false }`."""
+
+UnitName = Annotated[str, "a unit"]
+"""A unit, as text. In TOML text or a whole number."""
 
 
 class Secret:

@@ -70,10 +70,9 @@ def _steps(hook: str, hooks: Hooks) -> list[Step[Any]]:
         return list(getattr(hooks, hook))
     if hook == "settle":
         return [Step(plugin, call) for plugin, call in hooks.settle.items()]
-    if hook.endswith("_sink") or hook == "emit_metric":
-        of_sinks = (
-            (sink.name, getattr(sink, hook.removesuffix("_sink").removesuffix("_metric"))) for sink in hooks.sinks
-        )
+    if hook.endswith(("_sink", "_metric", "_requests")):
+        method = hook.removesuffix("_sink").removesuffix("_metric").removesuffix("_requests")
+        of_sinks = ((sink.name, getattr(sink, method)) for sink in hooks.sinks)
         return [Step(name, call) for name, call in of_sinks if call is not None]
     of_backends = ((name, getattr(one, hook.removesuffix("_backend"))) for name, one in hooks.backends.items())
     return [Step(name, call) for name, call in of_backends if call is not None]

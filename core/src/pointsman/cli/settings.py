@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from attrs import NOTHING, Attribute, Factory, fields, frozen, resolve_types
 
-from pointsman.settings import Seconds, Secret
+from pointsman.settings import Seconds, Secret, Share, Switch, UnitName
 
 _FACTORY: Any = Factory  # attrs gives the class the type of a function
 FROM_PYTHON = "from Python only"
@@ -27,6 +27,9 @@ _NAMES: Mapping[object, str] = {
     float: "number",
     Seconds: "duration",
     Secret: "secret",
+    Share: "share",
+    Switch: "switch",
+    UnitName: "unit",
     object: "anything",
     Any: "anything",
 }

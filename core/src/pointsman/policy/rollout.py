@@ -8,6 +8,7 @@ units from the control path to that path, and lowering it only back.
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
+from typing import TypeAlias
 
 from attrs import define
 
@@ -62,58 +63,74 @@ def bucket_modulo100(unit: str | int) -> int:
 
 def path_of(bucket: int, control: str, shares: Mapping[str, float]) -> str:
     """The path of a bucket: at most two shares, in per cent, the first from below and the second from above."""
-    low = 0
     for position, (path, share) in enumerate(shares.items()):
         width = round(share * (BUCKETS / 100))
-        if position == 0:
-            low = width
-            if bucket < low:
-                return path
-        elif bucket >= BUCKETS - width:
+        if bucket >= BUCKETS - width if position else bucket < width:
             return path
     return control
 
 
+def bucket_in(rollout: RolloutSettings, unit: str | int) -> int:
+    """The bucket of a unit in a rollout. Raises `BadRequest` where its algorithm has none for it."""
+    return bucket_modulo100(unit) if rollout.algorithm == "modulo100" else bucket_of(unit, rollout.salt)
+
+
 @define(eq=False)
 class Rollout(ModelSelection):
-    """Puts the unit on a path and orders the candidates by that path's backends."""
+    """Puts the unit on a path and orders the candidates by that path's backends.
+
+    Where an earlier step has assigned a path, it is kept, unless the rollout is off.
+    """
 
     @hookimpl
     def select_model(self, request: Request, candidates: tuple[Target, ...], ctx: DecisionContext) -> Selection | None:
         config = ctx.snapshot.config
-        if config.rollout is not None:
-            path, bucket, why = _assign(request, config.rollout, ctx)
-            salt = config.rollout.salt
+        named = config.rollout_of(request.task)
+        if named is not None:
+            path, bucket, share, why = _assign(request, named[1], ctx)
+            rollout, salt = named[0], named[1].salt
         elif config.paths:
-            path, bucket, salt = next(iter(config.paths)), None, None
+            path, bucket, share, rollout, salt = next(iter(config.paths)), None, None, None, None
             why = f"{path} is the only path"
         else:
             return None
         backends = config.paths[path]
         left = tuple([target for backend in backends for target in candidates if target.backend == backend])
-        assignment = Assignment(path=path, backends=backends, bucket=bucket, salt=salt)
+        assignment = Assignment(path=path, backends=backends, bucket=bucket, salt=salt, rollout=rollout, share=share)
         return Selection(left, why=why, assignment=assignment)
 
 
-def _assign(request: Request, rollout: RolloutSettings, ctx: DecisionContext) -> tuple[str, float | None, str]:
-    """The path, the unit's place in [0, 1) where it has one, and why."""
-    control = rollout.control
+Assigned: TypeAlias = tuple[str, float | None, float | None, str]
+"""The path, the place in [0, 1) and the path's share where chance decided, and why."""
+
+
+def _assign(request: Request, rollout: RolloutSettings, ctx: DecisionContext) -> Assigned:
+    control, unit = rollout.control, request.unit
     if rollout.off:
-        return control, None, f"the rollout is off: everyone takes {control}"
-    if request.unit is not None:
-        if rollout.algorithm == "modulo100":
-            bucket = bucket_modulo100(request.unit)
-        else:
-            bucket = bucket_of(request.unit, rollout.salt)
-        drawn = ""
-    elif rollout.without_unit == "draw":
-        bucket = ctx.random.randrange(BUCKETS)
-        drawn = "drawn without a unit: "
-    else:
-        return control, None, f"no unit: {control}"
-    path = path_of(bucket, control, rollout.shares)
-    why = f"{drawn}bucket {bucket * 100 / BUCKETS:.3f} %, {_share_of(path, rollout.shares.get(path))}"
-    return path, bucket / BUCKETS, why
+        return control, None, None, f"the rollout is off: everyone takes {control}"
+    if ctx.assignment is not None:
+        path = ctx.assignment.path
+        return path, None, None, f"{path}, as assigned before"
+    if unit is not None:
+        if rollout.units and (path := named_path(unit, rollout)) is not None:
+            return path, None, None, f"the unit is named for {path}"
+        return _by_bucket(bucket_in(rollout, unit), rollout, "")
+    if rollout.without_unit == "draw":
+        return _by_bucket(ctx.random.randrange(BUCKETS), rollout, "drawn without a unit: ")
+    return control, None, None, f"no unit: {control}"
+
+
+def named_path(unit: str | int, rollout: RolloutSettings) -> str | None:
+    """The path that a unit is named for, whatever its bucket."""
+    text = str(unit)
+    return next((path for path, units in rollout.units.items() if text in units), None)
+
+
+def _by_bucket(bucket: int, rollout: RolloutSettings, drawn: str) -> Assigned:
+    path = path_of(bucket, rollout.control, rollout.shares)
+    own = rollout.shares.get(path)
+    share = 100.0 - sum(rollout.shares.values()) if own is None else own
+    return path, bucket / BUCKETS, share, f"{drawn}bucket {bucket * 100 / BUCKETS:.3f} %, {_share_of(path, own)}"
 
 
 @lru_cache(maxsize=256)

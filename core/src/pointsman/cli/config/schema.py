@@ -11,7 +11,7 @@ from attrs import has
 from pointsman.config import Config
 from pointsman.hooks import ORDERED
 from pointsman.plugins import classes
-from pointsman.settings import Seconds, Secret
+from pointsman.settings import Seconds, Secret, Share, Switch, UnitName
 
 from ..output import print_json, say
 from ..settings import (
@@ -52,6 +52,28 @@ _SECRET: Schema = {
         for key, about in (("env", "The environment variable that holds it."), ("file", "The file that holds it."))
     ]
 }
+
+
+def _or_in_environment(plain: Schema) -> Schema:
+    outside: Schema = {
+        "type": "object",
+        "properties": {
+            "env": {"type": "string", "description": "The environment variable that says it."},
+            "default": {**plain, "description": "What holds where the variable is not set."},
+        },
+        "required": ["env"],
+        "additionalProperties": False,
+    }
+    return {"anyOf": [plain, outside]}
+
+
+_OF_THEIR_OWN: tuple[tuple[Any, Schema], ...] = (
+    (Seconds, _SECONDS),
+    (Secret, _SECRET),
+    (Share, _or_in_environment({"type": "number", "minimum": 0, "maximum": 100})),
+    (Switch, _or_in_environment({"type": "boolean"})),
+    (UnitName, {"type": ["string", "integer"]}),
+)
 _SWITCHES: Schema = {
     "enabled": {"type": "boolean", "default": True, "description": "Switches the plugin off."},
     "use": {"type": "string", "description": "The installed plugin that this is, under a name of its own."},
@@ -151,10 +173,9 @@ def _kind(kind: Any) -> Schema:
     if len(kinds) != 1:
         return {"anyOf": [_kind(one) for one in kinds]}
     (one,) = kinds
-    if one is Seconds:
-        return _SECONDS
-    if one is Secret:
-        return _SECRET
+    for special, made in _OF_THEIR_OWN:
+        if one == special:
+            return made
     if (listed := choices(one)) is not None:
         return {"enum": listed}
     if is_array(one):
