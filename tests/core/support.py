@@ -30,6 +30,9 @@ from pointsman.events import (
     RequestEvent,
     RequestFinished,
     RequestStarted,
+    RolloutChanged,
+    RolloutHalted,
+    RolloutResumed,
 )
 from pointsman.hookspecs import BackendInvocation, FallbackDecision, Gate, MetricEmission, ModelSelection, hookimpl
 from pointsman.loading import from_config
@@ -40,6 +43,8 @@ from pointsman.targets import Target
 from pointsman.verdicts import Permit
 
 ROOT = Path(__file__).parents[2]
+
+RolloutEvent = RolloutChanged | RolloutHalted | RolloutResumed
 
 
 def answer(text: str = "fine", **known: Any) -> Completion:
@@ -111,6 +116,7 @@ class Collecting(MetricEmission):
     events: list[RequestEvent] = field(factory=list[RequestEvent])
     circuits: list[CircuitChanged] = field(factory=list[CircuitChanged])
     configs: list[ConfigChanged | ConfigRejected] = field(factory=list[ConfigChanged | ConfigRejected])
+    rollouts: list[RolloutEvent] = field(factory=list[RolloutEvent])
 
     @hookimpl
     def emit_metric(self, event):
@@ -121,6 +127,8 @@ class Collecting(MetricEmission):
             self.circuits.append(event)
         elif isinstance(event, ConfigChanged | ConfigRejected):
             self.configs.append(event)
+        elif isinstance(event, RolloutEvent):
+            self.rollouts.append(event)
         else:
             self.events.append(event)
 

@@ -33,6 +33,10 @@ from pointsman.events import (
     Event,
     RequestFinished,
     RequestStarted,
+    RolloutChanged,
+    RolloutHalted,
+    RolloutResumed,
+    RouterEvent,
 )
 from pointsman.hookspecs import PROJECT, MetricEmission
 from pointsman.targets import Target
@@ -149,7 +153,17 @@ EVENTS: tuple[Event, ...] = (
     CIRCUIT_OPENED,
     CIRCUIT_HALF_OPEN,
 )
-EVERY_KIND: tuple[Event, ...] = (*EVENTS, CONFIG_CHANGED, CONFIG_REJECTED)
+ROLLOUT_CHANGED = RolloutChanged(
+    time=WHEN, rollout="default", control="direct", shares={"proxied": 12.5, "beta": 0}, off=False
+)
+ROLLOUT_HALTED = RolloutHalted(
+    time=WHEN, rollout="drafts", path="proxied", control="direct", why="proxied is worse than direct"
+)
+ROLLOUT_RESUMED = RolloutResumed(time=WHEN, rollout="drafts", path="proxied")
+EVERY_KIND: tuple[Event, ...] = (
+    *(*EVENTS, CONFIG_CHANGED, CONFIG_REJECTED),
+    *(ROLLOUT_CHANGED, ROLLOUT_HALTED, ROLLOUT_RESUMED),
+)
 COMMON_JSON = {
     "time": WHEN,
     "request_id": "0b5c3f9a",
@@ -291,6 +305,29 @@ def test_a_configuration_file_that_changes_is_a_line_in_both_forms() -> None:
     assert text_line(CONFIG_REJECTED).endswith(" pointsman.toml:4:1 tasks.x: no (and 1 more)")
 
 
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (ROLLOUT_CHANGED, "in use                   rollout default: proxied 12.5 %, beta 0 %, direct the rest"),
+        (
+            attrs.evolve(ROLLOUT_CHANGED, off=True),
+            "off                      rollout default: everyone takes direct",
+        ),
+        (
+            ROLLOUT_HALTED,
+            "halted                   rollout drafts: everyone takes direct: proxied is worse than direct",
+        ),
+        (ROLLOUT_RESUMED, "resumed                  rollout drafts: proxied has its share again"),
+    ],
+)
+def test_a_rollout_that_moves_is_a_line_of_its_own(event: Event, said: str) -> None:
+    assert text_line(event).endswith(f"      !  {said}")
+
+
+def test_the_shares_of_a_rollout_are_an_object() -> None:
+    assert fields_of(ROLLOUT_CHANGED)["shares"] == {"proxied": 12.5, "beta": 0}
+
+
 def test_a_limit_that_does_not_exist_is_null() -> None:
     assert record(attrs.evolve(ATTEMPT_STARTED, time_limit=float("inf")))["time_limit"] is None
 
@@ -341,11 +378,7 @@ def documented(heading: str) -> dict[str, str]:
 def test_the_readme_documents_exactly_the_fields_of_each_event(event: Event) -> None:
     told = fields_of(event)
     name = told["event"]
-    groups = (
-        {"all", name}
-        if name in ("circuit_changed", "config_changed", "config_rejected")
-        else {"all", name, "of a request"}
-    )
+    groups = {"all", name} if isinstance(event, RouterEvent) else {"all", name, "of a request"}
     assert list(told) == [field for field, events in documented("field").items() if groups & {*events.split(", ")}]
 
 

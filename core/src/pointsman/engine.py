@@ -5,8 +5,10 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from random import Random
-from time import monotonic
+from time import monotonic, time
 from typing import Any, TypeAlias
+
+from attrs import evolve
 
 from .asking import report_gate
 from .chat import Completion
@@ -14,19 +16,23 @@ from .context import DecisionContext
 from .delivery import Delivery, SinkReport
 from .driver import Driver
 from .errors import RouterClosed
-from .events import Event
+from .events import Event, RolloutChanged
 from .generations import Generations
 from .hooks import Backend, Sink
 from .intake import Call
+from .loading import check_again
 from .loops import Loops, OpenBackends
 from .per_process import PerProcess
 from .portal import Portal
 from .recorder import Recorder
+from .rollouts.overlays import Overlays
 from .snapshot import Snapshot
 from .verdicts import GateStatus
 
 CarryOut: TypeAlias = Callable[[OpenBackends, Recorder, float], Coroutine[Any, Any, Completion]]
 """What makes a request's answer: with the backends that are open in its loop, within so many seconds."""
+
+CLOSED = "the router is closed; build a new one"
 
 BACKENDS_SHARE = 0.5
 """Of the time for closing, at most, for requests in flight and backends; what they leave of all of it is for sinks."""
@@ -39,6 +45,9 @@ class Engine:
         self._delivery = Delivery(snapshot.hooks.sinks, snapshot.config.router.event_queue)
         self._loops = Loops()
         self._generations = Generations(snapshot, self._let_go)
+        self._given = snapshot
+        """The configuration without what was said in code."""
+        self._overlays = Overlays()
         self._chance = PerProcess(Random)
         self._closed = False
         self._changing = PerProcess(threading.RLock)
@@ -49,7 +58,7 @@ class Engine:
     @property
     def snapshot(self) -> Snapshot:
         """The configuration that new requests begin with. Raises `RouterClosed` after the close."""
-        self.check_open("the router is closed; build a new one")
+        self.check_open(CLOSED)
         return self._generations.current.snapshot
 
     def check_open(self, otherwise: str) -> None:
@@ -61,9 +70,41 @@ class Engine:
         """Requests begin with this configuration from now on; those in flight keep theirs."""
         with self._changing.here():
             self.check_open("the router was closed while its configuration was read")
-            # In this order: who begins with the new configuration never tells a sink that only the old one has.
-            self._delivery.replace(snapshot.hooks.sinks, snapshot.config.router.event_queue)
-            self._generations.replace(snapshot)
+            self._put_to_use(snapshot, self._overlays.still_fitting(snapshot.config))
+
+    def say_of_rollout(self, name: str, **changes: Any) -> None:
+        """Lays settings of one rollout over the configuration. Raises `ConfigError` where they do not fit."""
+        with self._changing.here():
+            self.check_open(CLOSED)
+            self._put_to_use(self._given, self._overlays.say(self._given.config, name, changes))
+
+    def forget_rollout(self, name: str) -> None:
+        """Takes back what was laid over one rollout."""
+        with self._changing.here():
+            self.check_open(CLOSED)
+            self._put_to_use(self._given, self._overlays.forget(name))
+
+    def _put_to_use(self, given: Snapshot, overlays: Overlays) -> None:
+        snapshot = given
+        if overlays.said:
+            snapshot = evolve(given, config=overlays.over(given.config))
+            check_again(snapshot)
+        before = self._generations.current.snapshot.config.all_rollouts
+        self._given, self._overlays = given, overlays
+        # In this order: who begins with the new configuration never tells a sink that only the old one has.
+        self._delivery.replace(snapshot.hooks.sinks, snapshot.config.router.event_queue)
+        self._generations.replace(snapshot)
+        for name, rollout in snapshot.config.all_rollouts.items():
+            if rollout != before.get(name):
+                self.tell(
+                    RolloutChanged(
+                        time=time(),
+                        rollout=name,
+                        control=rollout.control,
+                        shares=dict(rollout.shares),
+                        off=rollout.off,
+                    )
+                )
 
     def tell(self, event: Event) -> None:
         """Tells every sink."""

@@ -2,10 +2,10 @@
 
 Every request yields one `RequestStarted` and exactly one `RequestFinished`; every attempt one
 `AttemptStarted` and exactly one `AttemptFinished`: on success, failure, cancellation and
-abandoned streams alike. Three more belong to no request: a breaker that moves yields a
-`CircuitChanged`, a configuration file that changes a `ConfigChanged` or a `ConfigRejected`. Events are frozen and hold
-no prompt, no completion, no key and no URL. They have no slots: a frozen class is made a quarter faster
-without, and every request makes four.
+abandoned streams alike. Others belong to no request: a breaker that moves yields a
+`CircuitChanged`, a configuration file that changes a `ConfigChanged` or a `ConfigRejected`, a rollout a
+`RolloutChanged`, a `RolloutHalted` or a `RolloutResumed`. Events are frozen and hold no prompt, no completion, no
+key and no URL. They have no slots: a frozen class is made a quarter faster without, and every request makes four.
 """
 
 from collections.abc import Mapping
@@ -120,7 +120,48 @@ class ConfigRejected:
     """Each with its line, and what to write instead."""
 
 
+@frozen(kw_only=True, slots=False)
+class RolloutChanged:
+    """A rollout has other settings than before: for every request that begins from now on. Of no single request."""
+
+    time: float
+    """Wall clock, seconds since the epoch."""
+    rollout: str
+    """Its name; `default` is `[rollout]`."""
+    control: str
+    shares: Mapping[str, float]
+    """Per cent of units for each other path."""
+    off: bool
+
+
+@frozen(kw_only=True, slots=False)
+class RolloutHalted:
+    """A guard found a path worse than the control path, which everyone takes from now on. Of no single request."""
+
+    time: float
+    """Wall clock, seconds since the epoch."""
+    rollout: str
+    path: str
+    control: str
+    why: str
+
+
+@frozen(kw_only=True, slots=False)
+class RolloutResumed:
+    """Somebody has let units onto a halted path again. Of no single request."""
+
+    time: float
+    """Wall clock, seconds since the epoch."""
+    rollout: str
+    path: str
+
+
 RequestEvent: TypeAlias = RequestStarted | AttemptStarted | AttemptFinished | RequestFinished
 """What belongs to one request, and has its task, unit, path and labels."""
 
-Event: TypeAlias = RequestEvent | CircuitChanged | ConfigChanged | ConfigRejected
+RouterEvent: TypeAlias = (
+    CircuitChanged | ConfigChanged | ConfigRejected | RolloutChanged | RolloutHalted | RolloutResumed
+)
+"""What belongs to no single request."""
+
+Event: TypeAlias = RequestEvent | RouterEvent

@@ -51,6 +51,16 @@ def from_config(config: Config | Mapping[str, object]) -> Snapshot:
     return snapshot
 
 
+def check_again(snapshot: Snapshot) -> None:
+    """Whether a configuration that was changed in code still fits together. Raises `ConfigError` where not."""
+    problems = [
+        Problem(key=dotted(one.path), message=one.message)
+        for one in check(snapshot.config, snapshot.hooks.backends.keys(), frozenset())
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
 def _as_table(value: object) -> object:
     """Settings objects as the tables that a file would have, so that their types are checked as a file's are."""
     if isinstance(value, (Config, ModelSettings, RolloutSettings, RouterSettings, TaskSettings)):

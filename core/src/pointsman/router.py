@@ -29,6 +29,7 @@ from .loading import from_config
 from .loops import CLOSE_TIMEOUT, running_loop
 from .plan import explain
 from .recorder import Recorder
+from .rollouts.control import RolloutControl
 from .snapshot import Snapshot
 from .streams import AsyncStream, Open, Stream
 from .verdicts import GateStatus
@@ -50,6 +51,7 @@ class Router:
 
     def __init__(self, config: Config | Mapping[str, object] | Snapshot) -> None:
         self._engine = Engine(config if isinstance(config, Snapshot) else from_config(config))
+        self._rollout = RolloutControl(self._engine)
         self._file: ConfigFile | None = None
         # At the latest when the program ends.
         self._finalizer = weakref.finalize(self, self._engine.close_at_exit, CLOSE_TIMEOUT)
@@ -87,6 +89,11 @@ class Router:
             return
         else:
             logger.info("%s has changed; new requests use it", file)
+
+    @property
+    def rollout(self) -> RolloutControl:
+        """The rollouts, to look at and to change from code: `router.rollout.set({"proxied": 50})`."""
+        return self._rollout
 
     @property
     def snapshot(self) -> Snapshot:

@@ -19,6 +19,10 @@ from pointsman.events import (
     Event,
     RequestFinished,
     RequestStarted,
+    RolloutChanged,
+    RolloutHalted,
+    RolloutResumed,
+    RouterEvent,
 )
 from pointsman.targets import Target
 
@@ -30,6 +34,9 @@ EventName: TypeAlias = Literal[
     "circuit_changed",
     "config_changed",
     "config_rejected",
+    "rollout_changed",
+    "rollout_halted",
+    "rollout_resumed",
 ]
 
 _NAMES: dict[type[Event], EventName] = {
@@ -40,6 +47,9 @@ _NAMES: dict[type[Event], EventName] = {
     CircuitChanged: "circuit_changed",
     ConfigChanged: "config_changed",
     ConfigRejected: "config_rejected",
+    RolloutChanged: "rollout_changed",
+    RolloutHalted: "rollout_halted",
+    RolloutResumed: "rollout_resumed",
 }
 
 
@@ -56,7 +66,7 @@ def json_line(event: Event) -> str:
 
 def fields_of(event: Event) -> dict[str, Any]:
     """What the event tells, by the names that the JSON has. Unknown is None."""
-    if isinstance(event, CircuitChanged | ConfigChanged | ConfigRejected):
+    if isinstance(event, RouterEvent):
         return {"event": name_of(event), **asdict(event)}
     common = {
         "event": name_of(event),

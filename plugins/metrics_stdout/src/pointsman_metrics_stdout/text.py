@@ -14,6 +14,11 @@ Nor does a configuration file that changes:
 
     12:03:07      !  in use                   pointsman.toml has changed
     12:03:08      !  refused                  pointsman.toml:4:1 tasks: ... (and 2 more)
+
+Nor does a rollout that somebody changes, or a guard halts:
+
+    12:03:09      !  in use                   rollout default: proxied 50 %, direct the rest
+    12:03:10      !  halted                   rollout default: everyone takes direct: proxied ...
 """
 
 import time
@@ -30,6 +35,10 @@ from pointsman.events import (
     Event,
     RequestFinished,
     RequestStarted,
+    RolloutChanged,
+    RolloutHalted,
+    RolloutResumed,
+    RouterEvent,
 )
 from pointsman.targets import Target
 
@@ -49,7 +58,7 @@ _COLOURS: dict[AttemptOutcome | RequestOutcome, str] = {
 def text_line(event: Event, *, colour: bool = False) -> str:
     """The event as one line without a newline, in local time. Most lines fit 80 columns."""
     mark, outcome, seconds, story = _columns(event)
-    owner = "" if isinstance(event, CircuitChanged | ConfigChanged | ConfigRejected) else event.request_id[-4:]
+    owner = "" if isinstance(event, RouterEvent) else event.request_id[-4:]
     when = f"{time.strftime('%H:%M:%S', time.localtime(event.time))} {_printable(owner):4}"
     outcome = f"{_printable(outcome):14}"
     took = "" if seconds is None else f"{seconds:.2f} s"
@@ -78,6 +87,18 @@ def _columns(event: Event) -> Columns:
         case ConfigRejected():
             first, *others = event.problems
             return "!", "refused", None, f"{first} (and {len(others)} more)" if others else first
+        case RolloutChanged():
+            return "!", "off" if event.off else "in use", None, f"rollout {event.rollout}: {_shares(event)}"
+        case RolloutHalted():
+            return "!", "halted", None, f"rollout {event.rollout}: everyone takes {event.control}: {event.why}"
+        case RolloutResumed():
+            return "!", "resumed", None, f"rollout {event.rollout}: {event.path} has its share again"
+
+
+def _shares(rollout: RolloutChanged) -> str:
+    if rollout.off:
+        return f"everyone takes {rollout.control}"
+    return _listed(*(f"{path} {share:g} %" for path, share in rollout.shares.items()), f"{rollout.control} the rest")
 
 
 def _summary(decision: Decision) -> tuple[str | None, ...]:

@@ -1,0 +1,1 @@
+"""Rollouts that run: changed from code, compared by what was recorded."""

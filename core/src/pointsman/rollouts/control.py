@@ -1,0 +1,65 @@
+"""`router.rollout`: the rollouts of a running router, looked at and changed from code."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..complaints import suggest
+from ..config import DEFAULT_ROLLOUT, RolloutSettings
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+
+
+class RolloutControl:
+    """Changes rollouts for the requests that begin from now on, in this process.
+
+    What is said here is laid over the configuration until the file says something else of that rollout, or `reset`.
+    `name` is that of a `[rollouts.<name>]`; without one it is `[rollout]`. Every method raises `UsageError` for a name
+    that does not exist, and `RouterClosed` after the close.
+    """
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+
+    def settings(self, name: str = DEFAULT_ROLLOUT) -> RolloutSettings:
+        """What holds now."""
+        return self._known(name)
+
+    def set(self, shares: Mapping[str, float], name: str = DEFAULT_ROLLOUT) -> None:
+        """Gives paths other shares, in per cent; those that are not named keep theirs.
+
+        Raises `ConfigError` where they are no shares, add up to more than 100, or there is no such path.
+        """
+        self._known(name)
+        self._engine.say_of_rollout(name, shares=shares)
+
+    def off(self, name: str | None = None) -> None:
+        """Sends everyone to the control path: of one rollout, or of all of them."""
+        for one in self._names(name):
+            self._engine.say_of_rollout(one, off=True)
+
+    def on(self, name: str | None = None) -> None:
+        """Lets the shares hold again, whoever had switched them off: of one rollout, or of all of them."""
+        for one in self._names(name):
+            self._engine.say_of_rollout(one, off=False)
+
+    def reset(self, name: str | None = None) -> None:
+        """Lets the configuration hold again, as if nothing had been said here: of one rollout, or of all of them."""
+        for one in self._names(name):
+            self._engine.forget_rollout(one)
+
+    def _names(self, name: str | None) -> tuple[str, ...]:
+        if name is None:
+            return tuple(self._engine.snapshot.config.all_rollouts)
+        self._known(name)
+        return (name,)
+
+    def _known(self, name: str) -> RolloutSettings:
+        rollouts = self._engine.snapshot.config.all_rollouts
+        if name not in rollouts:
+            what = (
+                f"there is no rollout {name!r}; {suggest(name, tuple(rollouts))}" if rollouts else "there is no rollout"
+            )
+            raise UsageError(what)
+        return rollouts[name]
