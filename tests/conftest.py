@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from pointsman.testing import ScriptedServer
 from tests.support.litellm_proxy import LiteLLMProxy, is_installed
 from tests.support.reference import LITELLM_MODELS, PINGING
 
-# How long examples take and how large they come out depends on chance and on how busy the machine is.
-settings.register_profile(
-    "pointsman", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+# How long an example takes depends on how busy the machine is.
+settings.register_profile("pointsman", deadline=None)
 settings.load_profile("pointsman")
 
 

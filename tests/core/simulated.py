@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pointsman.events import CircuitChanged, ConfigChanged, ConfigRejected, Event, RequestEvent
+from pointsman.events import CircuitChanged, Event, RequestEvent, RouterEvent
 from pointsman.testing import Answers, Fails, SimulatedAttempt
 from pointsman.testing.behaviours import Behaviour
 
@@ -60,7 +60,7 @@ FAST = Fails("server", after=0.01)
 
 def requests(events: Iterable[Event]) -> list[RequestEvent]:
     """The events that belong to a request."""
-    return [event for event in events if not isinstance(event, CircuitChanged | ConfigChanged | ConfigRejected)]
+    return [event for event in events if not isinstance(event, RouterEvent)]
 
 
 def moves(events: Iterable[object]) -> list[str]:

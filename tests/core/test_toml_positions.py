@@ -353,7 +353,7 @@ values = st.recursive(
     ),
     max_leaves=12,
 )
-written = st.builds(Writer, st.dictionaries(names, values, max_size=5), st.randoms(use_true_random=False))
+written = st.builds(Writer, st.dictionaries(names, values, max_size=5), st.randoms(use_true_random=True))
 
 
 @settings(deadline=None)

@@ -36,8 +36,6 @@ class Fallback(FallbackDecision):
         failure: Failure,
         state: RouteState,
     ) -> Next | Stop | None:
-        if failure.kind == "interrupted":
-            return Stop("the answer had begun")
         if failure.blames == "request" and failure.kind != "context_length":
             return Stop("the request itself is at fault")
         tried = {attempt.target for attempt in state.attempts}
