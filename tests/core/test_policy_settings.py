@@ -9,6 +9,7 @@ from pointsman.policy.fallback import Fallback
 from pointsman.policy.limits import Limits
 from pointsman.policy.retries import Retries
 from pointsman.router import Router
+from tests.core.support import Scripted, table
 
 DEFAULTS: dict[type, dict[str, object]] = {
     Breaker: {
@@ -63,3 +64,21 @@ def test_a_setting_may_be_its_least_or_most_and_nothing_beyond(plugin, setting, 
 def test_limits_stand_at_the_gate_when_the_configuration_names_them(plugins, active):
     steps = Router({"plugins": plugins}).snapshot.hooks.admit
     assert ("limits" in [step.plugin for step in steps]) == active
+
+
+@pytest.mark.parametrize("setting", ["concurrency", "per_minute"])
+def test_a_limit_is_of_a_backend_a_quota_or_a_target_that_exists(setting):
+    def limited(name):
+        known = table(["small"], {"proxy": Scripted()}, plugins={"limits": {setting: {name: 1}}})
+        known["models"]["small"]["quota"] = "free"
+        return known
+
+    for name in ("proxy", "free", "proxy/small"):
+        Router(limited(name))
+    with pytest.raises(ConfigError) as caught:
+        Router(limited("proxi/small"))
+    (problem,) = caught.value.problems
+    assert problem.key == f"plugins.limits.{setting}.proxi/small"
+    assert problem.message == (
+        'no backend, quota or "backend/model" is called "proxi/small"; did you mean "proxy/small"?'
+    )

@@ -9,10 +9,14 @@ from attrs import frozen
 
 from .complaints import Complaint, KeyPath, dotted, nearest, suggest
 from .config import Config
+from .plugins import Plugin
+from .policy.limits import Limits
 from .rollout_checks import repeated, rollout_tables, rollouts
 
 
-def check(config: Config, backends: AbstractSet[str], doubtful: AbstractSet[KeyPath]) -> Iterator[Complaint]:
+def check(
+    config: Config, plugins: Iterable[Plugin], backends: AbstractSet[str], doubtful: AbstractSet[KeyPath]
+) -> Iterator[Complaint]:
     """Every place where a part is no use by itself, or names something that another does not have.
 
     `doubtful` are the parts that could not be read or built. They were complained about once, and are not
@@ -24,6 +28,8 @@ def check(config: Config, backends: AbstractSet[str], doubtful: AbstractSet[KeyP
     yield from _paths(config, doubtful)
     yield from rollouts(config)
     yield from _names(config, backends, doubtful)
+    if not doubtful:
+        yield from _limits(config, plugins, backends)
     yield from _reachable(config, backends)
 
 
@@ -130,6 +136,20 @@ def _no_backend(config: Config, name: str, backends: AbstractSet[str]) -> str:
     if nearest(name, backends):
         return f'no backend "{name}"{others}'
     return f'no backend "{name}"; add a table [{table}]{others}'
+
+
+def _limits(config: Config, plugins: Iterable[Plugin], backends: AbstractSet[str]) -> Iterator[Complaint]:
+    """Limits of what does not exist: nobody would notice that they hold nothing back."""
+    quotas = {model.quota for model in config.models.values() if model.quota is not None}
+    targets = {f"{backend}/{name}" for name, model in config.models.items() for backend in model.on}
+    known = sorted(backends | quotas | targets)
+    for plugin in plugins:
+        if isinstance(plugin.instance, Limits):
+            for setting in ("concurrency", "per_minute"):
+                for name in getattr(plugin.instance, setting):
+                    if name not in known:
+                        message = f'no backend, quota or "backend/model" is called "{name}"; {suggest(name, known)}'
+                        yield Complaint(("plugins", plugin.name, setting, name), message)
 
 
 def _reachable(config: Config, backends: AbstractSet[str]) -> Iterator[Complaint]:

@@ -55,7 +55,7 @@ def check_again(snapshot: Snapshot) -> None:
     """Whether a configuration that was changed in code still fits together. Raises `ConfigError` where not."""
     problems = [
         Problem(key=dotted(one.path), message=one.message)
-        for one in check(snapshot.config, snapshot.hooks.backends.keys(), frozenset())
+        for one in check(snapshot.config, snapshot.plugins, snapshot.hooks.backends.keys(), frozenset())
     ]
     if problems:
         raise ConfigError(problems)
@@ -82,7 +82,7 @@ def _build(
     hooks, wrong = chains(manager, frozenset(BUILT_IN), config.order, failed=failed)
     if ("plugins",) not in doubtful:
         complaints += wrong
-    complaints += check(config, hooks.backends.keys(), doubtful)
+    complaints += check(config, built, hooks.backends.keys(), doubtful)
     if complaints:
         return None, complaints
     snapshot = Snapshot(config=config, plugins=tuple(built), hooks=hooks, catalog=_catalog(config))
