@@ -78,7 +78,7 @@ def test_a_limit_is_of_a_backend_a_quota_or_a_target_that_exists(setting):
     with pytest.raises(ConfigError) as caught:
         Router(limited("proxi/small"))
     (problem,) = caught.value.problems
-    assert problem.key == f"plugins.limits.{setting}.proxi/small"
+    assert problem.key == f'plugins.limits.{setting}."proxi/small"'
     assert problem.message == (
         'no backend, quota or "backend/model" is called "proxi/small"; did you mean "proxy/small"?'
     )
