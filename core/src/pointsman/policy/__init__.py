@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from .breaker import Breaker
 from .fallback import Fallback
+from .guard import Guard
 from .limits import Limits
 from .retries import Retries
 from .rollout import Rollout
@@ -13,6 +14,7 @@ from .tasks import Tasks
 BUILT_IN: Mapping[str, type] = MappingProxyType(
     {
         "tasks": Tasks,
+        "guard": Guard,
         "rollout": Rollout,
         "limits": Limits,
         "breaker": Breaker,
@@ -22,5 +24,5 @@ BUILT_IN: Mapping[str, type] = MappingProxyType(
 )
 """By name, in the default order."""
 
-ON_DEMAND = frozenset({"limits"})
-"""Those that do nothing without settings: like others' plugins they are active when the configuration names them."""
+ON_DEMAND = frozenset({"guard", "limits"})
+"""Those that are active when the configuration names them, like others' plugins."""

@@ -87,7 +87,7 @@ class Rollout(ModelSelection):
         config = ctx.snapshot.config
         named = config.rollout_of(request.task)
         if named is not None:
-            path, bucket, share, why = _assign(request, named[1], ctx)
+            path, bucket, share, why = assign(request, named[1], ctx)
             rollout, salt = named[0], named[1].salt
         elif config.paths:
             path, bucket, share, rollout, salt = next(iter(config.paths)), None, None, None, None
@@ -104,7 +104,8 @@ Assigned: TypeAlias = tuple[str, float | None, float | None, str]
 """The path, the place in [0, 1) and the path's share where chance decided, and why."""
 
 
-def _assign(request: Request, rollout: RolloutSettings, ctx: DecisionContext) -> Assigned:
+def assign(request: Request, rollout: RolloutSettings, ctx: DecisionContext) -> Assigned:
+    """Where a request goes. Draws from the context's random source where a request without a unit is to be drawn."""
     control, unit = rollout.control, request.unit
     if rollout.off:
         return control, None, None, f"the rollout is off: everyone takes {control}"
@@ -128,11 +129,16 @@ def named_path(unit: str | int, rollout: RolloutSettings) -> str | None:
 
 def _by_bucket(bucket: int, rollout: RolloutSettings, drawn: str) -> Assigned:
     path = path_of(bucket, rollout.control, rollout.shares)
+    why = f"{drawn}bucket {bucket * 100 / BUCKETS:.3f} %, {_of_units(path, rollout.shares.get(path))}"
+    return path, bucket / BUCKETS, share_of(path, rollout), why
+
+
+def share_of(path: str, rollout: RolloutSettings) -> float:
+    """The share of a path, in per cent; the control path has what the others leave."""
     own = rollout.shares.get(path)
-    share = 100.0 - sum(rollout.shares.values()) if own is None else own
-    return path, bucket / BUCKETS, share, f"{drawn}bucket {bucket * 100 / BUCKETS:.3f} %, {_share_of(path, own)}"
+    return 100.0 - sum(rollout.shares.values()) if own is None else own
 
 
 @lru_cache(maxsize=256)
-def _share_of(path: str, share: float | None) -> str:
+def _of_units(path: str, share: float | None) -> str:
     return f"{path} has the rest" if share is None else f"{path} has {share:g} %"

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from ..complaints import suggest
 from ..config import DEFAULT_ROLLOUT, RolloutSettings
 from ..errors import UsageError
+from ..policy.guard import Guard
+from ..policy.halts import Halt
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -48,6 +50,23 @@ class RolloutControl:
         """Lets the configuration hold again, as if nothing had been said here: of one rollout, or of all of them."""
         for one in self._names(name):
             self._engine.forget_rollout(one)
+
+    def halted(self) -> tuple[Halt, ...]:
+        """The paths that a guard has halted, as far as this process knows."""
+        return tuple(halt for guard in self._guards() for halt in guard.halted())
+
+    def resume(self, name: str | None = None) -> tuple[Halt, ...]:
+        """Lets units onto halted paths again: of one rollout, or of all of them. Returns what was halted.
+
+        Raises `OSError` where the guard keeps a file that cannot be written.
+        """
+        if name is not None:
+            self._known(name)
+        return tuple(halt for guard in self._guards() for halt in guard.resume(name))
+
+    def _guards(self) -> list[Guard]:
+        found = [plugin.instance for plugin in self._engine.snapshot.plugins]
+        return [one for one in found if isinstance(one, Guard)]
 
     def _names(self, name: str | None) -> tuple[str, ...]:
         if name is None:

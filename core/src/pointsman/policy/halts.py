@@ -1,0 +1,102 @@
+"""Paths that a guard has halted, and the file in which processes tell each other and a restarted one finds them.
+
+Each line of the file is a JSON object: that a path of a rollout was halted, or resumed. The last line about a path
+holds. Lines are only ever added, in one write each, so that processes do not undo each other's and a person can
+read what happened.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from attrs import frozen
+
+
+class Way(NamedTuple):
+    """A path of a rollout."""
+
+    rollout: str
+    path: str
+
+
+@frozen(kw_only=True)
+class Halt:
+    """That a path is halted, since when and why."""
+
+    way: Way
+    control: str
+    """The path that everyone takes instead."""
+    time: float
+    """Wall clock, seconds since the epoch."""
+    why: str
+
+
+class HaltFile:
+    """The file of one guard. Methods raise `OSError` where it cannot be read or written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen: tuple[int, int] | None = None
+        """Size and time of change at the last reading."""
+
+    def has_changed(self) -> bool:
+        """Whether somebody has written to it since it was read here."""
+        return self._look() != self._seen
+
+    def read(self) -> dict[Way, Halt]:
+        """What is halted. Raises `ValueError`, to be read, for a line that nobody here has written."""
+        self._seen = self._look()
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return {}
+        halts: dict[Way, Halt] = {}
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            way, halt = self._parsed(line, number)
+            if halt is None:
+                halts.pop(way, None)
+            else:
+                halts[way] = halt
+        return halts
+
+    def add(self, halt: Halt) -> None:
+        """Tells everyone that a path is halted."""
+        self._append(
+            {
+                "event": "halted",
+                "time": halt.time,
+                "rollout": halt.way.rollout,
+                "path": halt.way.path,
+                "control": halt.control,
+                "why": halt.why,
+            }
+        )
+
+    def remove(self, way: Way, time: float) -> None:
+        """Tells everyone that a path is resumed."""
+        self._append({"event": "resumed", "time": time, "rollout": way.rollout, "path": way.path})
+
+    def _append(self, entry: Mapping[str, object]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def _parsed(self, line: str, number: int) -> tuple[Way, Halt | None]:
+        try:
+            entry = cast("dict[str, Any]", json.loads(line))
+            way = Way(str(entry["rollout"]), str(entry["path"]))
+            if entry["event"] == "resumed":
+                return way, None
+            return way, Halt(way=way, control=str(entry["control"]), time=float(entry["time"]), why=str(entry["why"]))
+        except (ValueError, KeyError, TypeError):
+            message = f"file: line {number} of {self.path} says neither that a path is halted nor resumed; remove it"
+            raise ValueError(message) from None
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_size, found.st_mtime_ns
