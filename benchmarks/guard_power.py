@@ -42,7 +42,7 @@ def halted_after(path: float, control: float, share: float, seed: int, longest: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=400, help="seeds of each")
     runs = parser.parse_args().runs
     began = perf_counter()
