@@ -17,10 +17,10 @@ hypothesis: `evidence` of at least `log(1 / alpha)` comes with a probability of 
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from math import inf, lgamma, log
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 PRIOR = 0.5
 """Both parameters of the mixture's beta distribution (Jeffreys'): tight also for rates that are near 0 or 1."""
@@ -39,6 +39,13 @@ class Counts(NamedTuple):
     def total(self) -> int:
         """Observations."""
         return self.successes + self.failures
+
+
+class Ordered(Protocol):
+    """Values in order, the smallest first; a sorted list is one."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, at: int, /) -> float: ...
 
 
 class Interval(NamedTuple):
@@ -107,7 +114,7 @@ def difference(one: Counts, other: Counts, alpha: float) -> Interval:
     return Interval(low, -high)
 
 
-def quantile(ordered: Sequence[float], q: float, alpha: float) -> Interval:
+def quantile(ordered: Ordered, q: float, alpha: float) -> Interval:
     """The `q` quantile of what `ordered` values, the smallest first, were drawn from, as `proportion` has a rate.
 
     Whether a value is at most the true quantile is a stream of yes and no with a rate of `q`, whatever the values

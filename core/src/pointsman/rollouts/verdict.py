@@ -1,0 +1,156 @@
+"""Whether a path of a rollout should have a greater share, the same, or a smaller one, and why.
+
+Each measure of the path is held against control's and a margin that is tolerated. The path steps back when any
+measure is proved to be above its margin, and advances when all that are required are proved not to be. Otherwise it
+stays where it is.
+
+`VerdictSettings.error_rate` is the probability, at most, that anything is ever said to be proved that is not so, during
+one period of unchanged shares and however often one looks (`sequential`; the measures have equal parts of it,
+Bonferroni). What has to hold for that stands in `docs/verdict.md`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
+
+from attrs import field, frozen, validators
+
+from ..records import RecordedRequest
+from .comparison import Comparison, compare
+from .findings import Finding, find
+from .observed import MEASURES, Measure
+
+Action: TypeAlias = Literal["advance", "hold", "step_back", "done"]
+
+EVERYONE = 100.0
+"""Per cent."""
+
+_RATE = [validators.ge(0.0), validators.lt(1.0)]
+_RATIO = validators.ge(1.0)
+
+
+@frozen(kw_only=True)
+class VerdictSettings:
+    """`[rollout.verdict]`: how much worse than control a path may be, and how sure one has to be."""
+
+    failures: float = field(default=0.02, validator=_RATE)
+    """How much higher its rate of requests without an answer may be: 0.02 is two in a hundred."""
+    fallbacks: float = field(default=0.05, validator=_RATE)
+    """How much higher its rate of requests that the first candidate did not answer may be."""
+    duration: float = field(default=1.25, validator=_RATIO)
+    """How many times as long its answers may take, at the 95th percentile."""
+    first_token: float = field(default=1.25, validator=_RATIO)
+    """How many times as long its streams may take to their first token, at the 95th percentile."""
+    cost: float = field(default=1.25, validator=_RATIO)
+    """How many times as much a request may cost, at the median."""
+    required: tuple[Measure, ...] = MEASURES
+    """What has to be proved to be within its margin before the share grows; what neither path has any of does not.
+
+    The others can still be proved worse.
+    """
+    error_rate: float = field(default=0.05, validator=[validators.gt(0.0), validators.le(0.5)])
+    """The probability, at most, of a wrong proof in a period of unchanged shares, all measures and looks together."""
+    at_least: int = field(default=100, validator=validators.ge(1))
+    """Requests of the path, and of control, before the share grows."""
+
+    @property
+    def alpha(self) -> float:
+        """The part of `error_rate` that each measure has."""
+        return self.error_rate / len(MEASURES)
+
+    def margin(self, measure: Measure) -> float:
+        """What is tolerated: of rates a difference, of anything else a ratio."""
+        return getattr(self, measure)
+
+
+@frozen(kw_only=True)
+class Verdict:
+    """What to do with the share of a path, and why."""
+
+    action: Action
+    share: float
+    """The path's now, in per cent."""
+    next_share: float
+    """What to set it to; the same for `hold` and `done`."""
+    reason: str
+    findings: tuple[Finding, ...]
+    comparison: Comparison
+
+
+def judge(
+    records: Iterable[RecordedRequest],
+    *,
+    rollout: str,
+    path: str,
+    control: str,
+    share: float,
+    others: float = 0.0,
+    steps: Sequence[float] = (10.0, 50.0, 100.0),
+    settings: VerdictSettings | None = None,
+) -> Verdict:
+    """The verdict on a path that has `share` per cent now, from recorded requests in any order.
+
+    `others` is what further paths of the rollout have, which no step can take. `steps` are the planned shares.
+    """
+    settings = settings or VerdictSettings()
+    compared = compare(records, rollout=rollout, path=path, control=control, share=share, alpha=settings.alpha)
+    findings = tuple(find(measure, compared, settings.margin(measure)) for measure in MEASURES)
+    action, next_share, why = _decide(compared, findings, share, others, steps, settings)
+    heads: dict[Action, str] = {
+        "advance": f"advance to {next_share:g} %",
+        "hold": f"hold at {share:g} %",
+        "step_back": f"step back to {next_share:g} %",
+        "done": f"done, remove the old path {control}",
+    }
+    return Verdict(
+        action=action,
+        share=share,
+        next_share=next_share,
+        reason=f"{heads[action]}: {why}",
+        findings=findings,
+        comparison=compared,
+    )
+
+
+def _decide(  # noqa: PLR0917 - it is one half of `judge`
+    compared: Comparison,
+    findings: Sequence[Finding],
+    share: float,
+    others: float,
+    steps: Sequence[float],
+    settings: VerdictSettings,
+) -> tuple[Action, float, str]:
+    path, control = compared.path, compared.control
+    before = max((step for step in steps if step < share), default=0.0)
+    after = min((step for step in steps if step > share), default=None)
+    if share == 0:
+        planned = "" if after is None else f"; the first planned step is {after:g} %"
+        return "hold", share, f"chance puts nobody on {path.path}, so there is nothing to judge{planned}"
+    if share + others >= EVERYONE:
+        why = f"chance puts nobody on {control.path}, so there is nothing to compare {path.path} with"
+        return ("done" if after is None else "hold"), share, why
+    for one in (path, control):
+        if one.requests == 0:
+            return "hold", share, f"nothing of {one.path} was recorded since the shares are what they are"
+    of_both = f"in {path.requests:,} requests of {path.path} and {control.requests:,} of {control.path}"
+    worse = [one for one in findings if one.standing == "worse"]
+    if worse:
+        return "step_back", before, f"{path.path} is proved worse, {of_both}: {_joined(worse)}"
+    few = [one for one in (path, control) if one.requests < settings.at_least]
+    if few:
+        counts = " and ".join(f"{one.requests} of {one.path}" for one in few)
+        return "hold", share, f"{settings.at_least} requests of each path are the least, and there are {counts}"
+    required = [one for one in findings if one.measure in settings.required and one.standing != "nothing"]
+    unsettled = [one for one in required if one.standing == "open"]
+    if unsettled or not required:
+        what = _joined(unsettled) or "nothing that is required was recorded"
+        return "hold", share, f"not proved yet, {of_both}: {what}"
+    fine = f"{path.path} is proved not worse than is tolerated, {of_both}: {_joined(required)}"
+    if after is None:
+        return "done", share, fine
+    if after + others > EVERYONE:
+        return "hold", share, f"other paths have {others:g} % and leave no room for {after:g} %; {fine}"
+    return "advance", after, fine
+
+
+def _joined(findings: Iterable[Finding]) -> str:
+    return "; ".join(map(str, findings))
