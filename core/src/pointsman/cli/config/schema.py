@@ -39,7 +39,7 @@ _PLAIN: Mapping[str, Schema] = {
     "anything": {},
 }
 _SECONDS: Schema = {
-    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h)$"}]
+    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)$"}]
 }
 _SECRET: Schema = {
     "anyOf": [
