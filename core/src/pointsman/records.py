@@ -1,8 +1,16 @@
 """What a sink that keeps the events can be asked for: finished requests, one flat record each."""
 
-from attrs import frozen
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from .decision import RequestOutcome
+from attrs import fields, frozen, has
+
+from .decision import Decision, RequestOutcome
+from .targets import Target
+
+if TYPE_CHECKING:
+    from .events import RequestFinished
 
 
 @frozen(kw_only=True, slots=False)
@@ -39,7 +47,62 @@ class RecordedRequest:
     cost: float | None
     """Of all its attempts."""
     decision: str
-    """The whole record as JSON, as `pointsman explain --json` prints it."""
+    """The whole record as JSON, by the names of its fields, without what servers said in their own words."""
+
+    @classmethod
+    def of(cls, event: "RequestFinished") -> Self:
+        """What is to be kept of a finished request."""
+        decision = event.decision
+        assignment, attempts, served = decision.assignment, decision.attempts, decision.served
+        usages = [attempt.usage for attempt in attempts if attempt.usage is not None]
+        last = attempts[-1] if attempts else None
+        first_token = last.time_to_first_token if last and decision.outcome == "answered" else None
+        return cls(
+            request_id=decision.request_id,
+            time=event.time,
+            task=decision.task,
+            unit=decision.unit,
+            rollout=assignment.rollout if assignment else None,
+            path=decision.path,
+            bucket=assignment.bucket if assignment else None,
+            share=assignment.share if assignment else None,
+            outcome=event.outcome,
+            why=decision.why,
+            model=served.model if served else None,
+            backend=served.backend if served else None,
+            fell_back=decision.fell_back,
+            attempts=len(attempts),
+            duration=event.duration,
+            time_to_first_token=last.started + first_token if last and first_token is not None else None,
+            input_tokens=_sum(usage.input_tokens for usage in usages),
+            output_tokens=_sum(usage.output_tokens for usage in usages),
+            cost=_sum(usage.cost for usage in usages),
+            decision=_as_json(decision),
+        )
+
+
+N = TypeVar("N", int, float)
+
+
+def _sum(known: Iterable[N | None]) -> N | None:
+    """Of what is known; None where nothing is."""
+    there = [one for one in known if one is not None]
+    return sum(there[1:], start=there[0]) if there else None
+
+
+def _as_json(decision: Decision) -> str:
+    return json.dumps(_plain(decision), ensure_ascii=False)
+
+
+def _plain(value: object) -> Any:
+    """As JSON knows it; a target by its three names. What servers said is left out: nobody has reviewed it."""
+    if isinstance(value, Target):
+        return {"model": value.model, "backend": value.backend, "name": value.name}
+    if has(type(value)):
+        return {a.name: _plain(getattr(value, a.name)) for a in fields(type(value)) if a.name != "detail"}
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in cast("tuple[Any, ...]", value)]
+    return value
 
 
 @frozen(kw_only=True)

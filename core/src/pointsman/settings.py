@@ -3,7 +3,7 @@
 from typing import Annotated, Any, NewType, NoReturn
 
 Seconds = NewType("Seconds", float)
-"""A duration. In TOML a number of seconds, or text with a unit: `"500ms"`, `"60s"`, `"2m"`."""
+"""A duration. In TOML a number of seconds, or text with a unit: `"500ms"`, `"60s"`, `"2m"`, `"1h"`, `"30d"`."""
 
 Share = Annotated[float, "per cent of units"]
 """Per cent of units. In TOML a number, or where one stands: `{ env = "PROXIED_PERCENT", default = 10 }`."""

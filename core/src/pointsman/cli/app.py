@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from . import options
 from .completion import names_of
 from .output import reported, wrong_use
 
@@ -55,32 +56,12 @@ def demo(*, share: float, proxy: str, pace: float, as_json: bool) -> None:
     run(share=share, proxy=proxy, pace=pace, as_json=as_json)
 
 
-_config = click.option(
-    "--config",
-    type=click.Path(dir_okay=False),
-    default="pointsman.toml",
-    show_default=True,
-    envvar="POINTSMAN_CONFIG",
-    show_envvar=True,
-    help="The configuration.",
-)
-_task = click.option(
-    "--task", help="The kind of work; else the configuration's default task.", shell_complete=names_of("tasks")
-)
-_unit = click.option("--unit", help="Who is asking, for the rollout.")
-_model = click.option("--model", help="A model from the configuration, forced.", shell_complete=names_of("models"))
-_parameters = click.option(
-    "--param", "parameters", multiple=True, metavar="NAME=JSON", help="A parameter, such as temperature=0.3."
-)
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-
-
 @app.command()
 @click.argument("prompt", nargs=-1)
-@_config
-@_task
-@_unit
-@_model
+@options.config
+@options.task
+@options.unit
+@options.model
 @click.option("--system", help="A system message before the prompt.")
 @click.option(
     "--deadline",
@@ -88,7 +69,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="One JSON document.
     metavar="SECONDS",
     help="For everything, retries included.",
 )
-@_parameters
+@options.parameters
 @click.option("--stream/--no-stream", default=True, show_default=True, help="The answer as it is written, or whole.")
 @click.option("--json", "as_json", is_flag=True, help="The answer and its decision as one JSON document.")
 def ask(
@@ -129,9 +110,9 @@ def ask(
 
 
 @app.command()
-@_config
+@options.config
 @click.option("--ping", is_flag=True, help="Ask each backend whether it is there. Nothing that costs.")
-@_json
+@options.json_
 def check(*, config: str, ping: bool, as_json: bool) -> None:
     """See whether everything is in place.
 
@@ -147,8 +128,8 @@ def check(*, config: str, ping: bool, as_json: bool) -> None:
 
 @app.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=names_of("plugins"))
-@_config
-@_json
+@options.config
+@options.json_
 def plugins(*, names: tuple[str, ...], config: str, as_json: bool) -> None:
     """List what is installed, active or broken.
 
@@ -160,8 +141,8 @@ def plugins(*, names: tuple[str, ...], config: str, as_json: bool) -> None:
 
 
 @app.command()
-@_config
-@_json
+@options.config
+@options.json_
 def hooks(*, config: str, as_json: bool) -> None:
     """Show the order of calls, and where it comes from."""
     from .hooks import run  # noqa: PLC0415 - only this command needs it
@@ -171,12 +152,12 @@ def hooks(*, config: str, as_json: bool) -> None:
 
 @app.command()
 @click.argument("prompt", nargs=-1)
-@_config
-@_task
-@_unit
-@_model
-@_parameters
-@_json
+@options.config
+@options.task
+@options.unit
+@options.model
+@options.parameters
+@options.json_
 def explain(
     *,
     prompt: tuple[str, ...],
@@ -211,9 +192,9 @@ def config_() -> None:
 
 
 @config_.command()
-@_config
+@options.config
 @click.option("--origin", is_flag=True, help="Beside each value the line that it comes from.")
-@_json
+@options.json_
 def show(*, config: str, origin: bool, as_json: bool) -> None:
     """Print everything that takes effect, defaults included. No key is read."""
     from .config.show import run  # noqa: PLC0415 - only this command needs it

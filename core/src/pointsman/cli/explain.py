@@ -50,7 +50,7 @@ def _show(decision: Decision, configured: tuple[Target, ...], error: RouteError 
     asked = [decision.task]
     asked += [f"model {decision.model}"] if decision.model is not None else []
     asked += [f"unit {decision.unit}"] if decision.unit is not None else []
-    heading(f"{', '.join(asked)}: {path_words(decision)}")
+    heading(": ".join(filter(None, (", ".join(asked), path_words(decision)))))
     click.echo(f"{len(configured)} target{'s'[: len(configured) != 1]} configured")
     left = configured
     for number, step in enumerate(decision.steps, start=1):

@@ -129,9 +129,9 @@ def attempt_words(attempt: AttemptRecord) -> str:
 
 
 def path_words(decision: Decision) -> str:
-    """The assigned path, and the unit's bucket where it has one."""
+    """The assigned path, and the unit's bucket where it has one; nothing where there are no paths."""
     assignment = decision.assignment
     if assignment is None:
-        return "no path"
+        return ""
     bucket = f", bucket {assignment.bucket * 100:.3f} %" if assignment.bucket is not None else ""
     return f"path {assignment.path}{bucket}"

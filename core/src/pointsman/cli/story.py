@@ -66,7 +66,7 @@ class Story:
 
 
 def _tell(decision: Decision, attempts: tuple[AttemptRecord, ...]) -> None:
-    say(f"{decision.task}, {path_words(decision)}")
+    say(", ".join(filter(None, (decision.task, path_words(decision)))))
     for skipped in decision.skipped:
         say(f"-  {skipped.target.model} via {skipped.target.backend}: skipped, {skipped.why}", indent=INDENT)
     for attempt in attempts:
