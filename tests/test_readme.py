@@ -1,98 +1,159 @@
 """The READMEs are true: their configurations load, their programs run, and their screens are what one sees."""
 
+import os
 import re
 import shlex
-import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from attrs import Attribute, Factory, fields
+from attrs import frozen
 
 from pointsman import Router
-from pointsman.config import ModelSettings, RolloutSettings, RouterSettings, TaskSettings
-from pointsman.policy import BUILT_IN
-from pointsman.settings import Seconds
 from pointsman.testing import (
+    Answer,
     ReceivedRequest,
+    Reply,
     ScriptedServer,
     openrouter_answer,
     openrouter_error,
     openrouter_stream,
     openrouter_usage,
+    provider_rate_limit,
 )
-from tests.support.command import pointsman, run
+from tests.support import readme
+from tests.support.command import Ran, pointsman, run
+from tests.support.site import Site
 
-ROOT = Path(__file__).parents[1]
-READMES = [ROOT / "README.md", ROOT / "core" / "README.md"]
-"""Those of the plugins are in `tests/plugins/test_readmes.py`."""
-_Factory = type(Factory(dict))
-
+ROOT = readme.ROOT
 FRIDAY = ROOT / "examples" / "friday" / "pointsman.toml"
-
-PIECES = ["Kære ", "Mette Hansen. ", "Tak for din henvendelse ..."]
 KEYS = {"LITELLM_MASTER_KEY": "sk-1111", "OPENROUTER_API_KEY": "sk-2222"}
 
-
-def blocks(readme: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", readme.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+ASK, SINK, ORDER, EMBED = "Install a backend and ask", "Write a sink", "Order and disable rules", "Embed it"
 
 
-def every(language: str) -> pytest.MarkDecorator:
-    """A test with arguments `readme` and `block`, once for each block in this language."""
-    found = [(readme, block) for readme in READMES for block in blocks(readme, language)]
-    assert found
-    ids = [f"{readme.parent.name}-{number}" for number, (readme, _) in enumerate(found)]
-    return pytest.mark.parametrize(("readme", "block"), found, ids=ids)
+def play(request: ReceivedRequest) -> Answer:
+    """OpenRouter, on a day on which the provider of one model is busy."""
+    if request.method == "GET":
+        return Reply(200, {"data": {"label": "sk-...222", "limit": None, "limit_remaining": None}})
+    if str(request.model).startswith("z-ai/"):
+        return provider_rate_limit(str(request.model), "Z.AI")
+    spent = {"prompt_tokens": 31, "completion_tokens": 80, "total_tokens": 111, "cost": 0.000108}
+    usage = openrouter_usage("") | spent
+    if request.streamed:
+        return openrouter_stream(str(request.model), readme.PIECES, usage=usage, provider="Anthropic", delay=0.03)
+    return openrouter_answer(str(request.model), "".join(readme.PIECES), usage=usage, provider="Anthropic")
+
+
+@frozen
+class Reader:
+    """Somebody who does what the README says, in a folder of their own."""
+
+    folder: Path
+    openrouter: ScriptedServer
+
+    def configure(self, text: str) -> None:
+        """Writes a configuration, with this OpenRouter in place of the real one."""
+        table = "[plugins.openrouter_direct]\n"
+        assert text.count(table) == 1
+        text = text.replace(table, f'{table}base_url = "{self.openrouter.url}/api/v1"\n')
+        (self.folder / "pointsman.toml").write_text(text, "utf-8")
+
+    def install(self, pyproject: str, modules: Mapping[str, str]) -> None:
+        """Installs a distribution."""
+        name, offers = readme.project(pyproject)
+        (self.folder / "site").mkdir(exist_ok=True)
+        Site(self.folder / "site").install(name, offers=offers, modules=modules)
+
+    def pointsman(self, line: str) -> Ran:
+        command, *words = shlex.split(line)
+        assert command == "pointsman"
+        return pointsman(*words, cwd=self.folder, variables=self._variables())
+
+    def python(self, program: str) -> Ran:
+        return run("-c", program, cwd=self.folder, variables=self._variables())
+
+    def _variables(self) -> dict[str, str]:
+        return KEYS | {"PYTHONPATH": os.pathsep.join([str(self.folder / "site"), str(ROOT)])}
 
 
 @pytest.fixture
-def openrouter() -> Iterator[ScriptedServer]:
-    def play(request: ReceivedRequest):
-        usage = openrouter_usage("") | {"prompt_tokens": 31, "completion_tokens": 80, "total_tokens": 111}
-        if request.streamed:
-            return openrouter_stream(str(request.model), PIECES, usage=usage, provider="Z.AI", delay=0.03)
-        return openrouter_answer(str(request.model), "".join(PIECES), usage=usage, provider="Z.AI")
-
+def reader(tmp_path: Path) -> Iterator[Reader]:
     with ScriptedServer(play) as server:
-        yield server
+        yield Reader(tmp_path, server)
 
 
-def configure(folder: Path, text: str, openrouter: ScriptedServer) -> None:
-    """Writes a configuration of a README's whose proxy is down, and whose OpenRouter is this one."""
-    assert "http://localhost:4000" in text
-    text = text.replace("http://localhost:4000", "http://127.0.0.1:9")
-    table = "[plugins.openrouter_direct]\n"
-    assert table in text
-    text = text.replace(table, f'{table}base_url = "{openrouter.url}/api/v1"\n')
-    (folder / "pointsman.toml").write_text(text, "utf-8")
+def same_but_for_the_pace(said: str, screen: str) -> bool:
+    pace = r"\d+\.\d\d s|\d+ tokens/s"
+    return re.sub(pace, "#", said) == re.sub(pace, "#", screen)
 
 
-@every("toml")
-def test_each_configuration_loads(readme: Path, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    file = tmp_path / "pointsman.toml"
-    file.write_text(block, "utf-8")
-    with Router.from_toml(file) as router:
-        assert tomllib.loads(block)["plugins"].keys() <= {plugin.name for plugin in router.snapshot.plugins}
+def test_the_first_user_checks_and_asks_and_sees_what_the_readme_shows(reader: Reader) -> None:
+    (configuration,) = readme.blocks("toml", ASK)
+    reader.configure(configuration)
+    _, check, ask = readme.commands(ASK, after="export")
+    checked = reader.pointsman(check)
+    assert (checked.status, checked.err) == (0, "")
+    assert "openrouter_direct: takes the key" in checked.out
+    (screen,) = readme.blocks("text", ASK)
+    asked = reader.pointsman(ask)
+    assert asked.status == 0
+    assert asked.out in screen
+    assert same_but_for_the_pace(asked.err.replace("\n\n\n", f"\n\n{asked.out}\n"), screen)
 
 
-@every("python")
-def test_each_program_runs(readme: Path, block: str, tmp_path: Path, openrouter: ScriptedServer) -> None:
-    # The core's README leaves the configuration to others.
-    configuration = [*blocks(readme, "toml"), FRIDAY.read_text("utf-8")][0]
-    configure(tmp_path, configuration, openrouter)
-    ran = run("-c", block, cwd=tmp_path, variables=KEYS)
+def test_the_second_user_sees_the_sink_at_work(reader: Reader) -> None:
+    (configuration,), (pyproject, table) = readme.blocks("toml", ASK), readme.blocks("toml", SINK)
+    (module,) = readme.blocks("python", SINK)
+    reader.install(pyproject, {"acme_ledger": module})
+    reader.configure(configuration + table)
+    shows, asks, cat = readme.commands(SINK, after="pointsman plugins")
+    shown = reader.pointsman(shows)
+    assert shown.out.startswith("ledger, active\n  from acme-ledger 1.0\n  Writes down what each answer has cost.\n")
+    assert 'file  text, default "ledger.csv"' in shown.out
+    assert reader.pointsman(asks).status == 0
+    written = (reader.folder / cat.removeprefix("cat ")).read_text("utf-8")
+    assert readme.blocks("text", SINK) == [written]
+
+
+def test_the_third_user_sees_the_order_in_hooks_and_in_explain(reader: Reader) -> None:
+    policies = ROOT / "examples" / "policies"
+    module = (policies / "src" / "acme_policies" / "__init__.py").read_text("utf-8")
+    reader.install((policies / "pyproject.toml").read_text("utf-8"), {"acme_policies": module})
+    (configuration,) = readme.blocks("toml", ORDER)
+    (reader.folder / "pointsman.toml").write_text(configuration, "utf-8")
+    order, decision = readme.blocks("text", ORDER)
+    hooks = reader.pointsman("pointsman hooks")
+    assert hooks.out.startswith(order.removesuffix("...\n"))
+    assert "retries" not in hooks.out
+    line, _, screen = decision.removeprefix("$ ").partition("\n")
+    explained = reader.pointsman(line)
+    assert (explained.status, explained.out, explained.err) == (0, screen, "")
+    (reader.folder / "pointsman.toml").write_text(configuration.partition("[order]")[0], "utf-8")
+    steps = re.findall(r"^\d\. (\w+) ", reader.pointsman(line).out, re.MULTILINE)
+    assert steps == ["tasks", "rollout", "cheapest"], "without the order"
+
+
+@pytest.mark.parametrize("program", readme.blocks("python", EMBED), ids=["threads", "a loop", "a stream"])
+def test_the_fourth_users_programs_run(program: str, reader: Reader) -> None:
+    reader.configure(readme.blocks("toml", ASK)[0])
+    ran = reader.python(program)
     assert (ran.status, ran.err) == (0, "")
-    assert "".join(PIECES) in ran.out
-    assert openrouter.requests
+    assert "".join(readme.PIECES) in ran.out
 
 
-def test_when_nothing_answers_the_readmes_last_resort_does_and_health_says_what_is_shut(
+def test_the_program_in_the_cores_readme_runs(reader: Reader) -> None:
+    (program,) = readme.blocks("python", text=readme.CORE)
+    reader.configure(FRIDAY.read_text("utf-8").replace("http://localhost:4000", "http://127.0.0.1:9"))
+    ran = reader.python(program)
+    assert (ran.status, ran.err) == (0, "")
+    assert "".join(readme.PIECES) in ran.out
+
+
+def test_when_nothing_answers_the_cores_readmes_last_resort_does_and_health_says_what_is_shut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (text,) = (block for block in blocks(ROOT / "README.md", "toml") if "last_resort" in block)
+    (text,) = readme.blocks("toml", text=readme.CORE)
     with ScriptedServer(openrouter_error(401, "No auth credentials found")) as refusing:
         place = f'[plugins.openrouter_direct]\nbase_url = "{refusing.url}/api/v1"\n'
         (tmp_path / "pointsman.toml").write_text(text.replace("[plugins.openrouter_direct]\n", place), "utf-8")
@@ -111,72 +172,36 @@ def test_when_nothing_answers_the_readmes_last_resort_does_and_health_says_what_
         assert len(refusing.requests) == 1, "the second request found the breaker shut"
 
 
-def test_what_the_command_shows_is_what_the_readme_shows(tmp_path: Path, openrouter: ScriptedServer) -> None:
-    readme = ROOT / "README.md"
-    configure(tmp_path, blocks(readme, "toml")[0].replace("[plugins.metrics_stdout]\n", ""), openrouter)
-    (command,) = (block for block in blocks(readme, "console") if block.startswith("pointsman ask"))
-    (screen,) = (block for block in blocks(readme, "text") if block.startswith("email-draft"))
-    ran = pointsman(*shlex.split(command)[1:], cwd=tmp_path, variables=KEYS)
-    assert ran.status == 0
-    assert ran.out in screen
-    story, pace = ran.err.replace("\n\n\n", f"\n\n{ran.out}\n"), r"\d+\.\d\d s|\d+ tokens/s"
-    assert re.sub(pace, "#", story) == re.sub(pace, "#", screen)
-
-
 def test_the_demo_shows_the_lines_that_the_readme_shows() -> None:
-    (screen,) = (block for block in blocks(ROOT / "README.md", "text") if "1/12" in block)
+    (screen,) = (block for block in readme.blocks("text") if "1/12" in block)
     shown = pointsman("demo", "--pace", "0").out.splitlines()
     lines = [line for line in screen.splitlines() if line.strip() != "..."]
     assert len(lines) == 4
     assert [line for line in lines if line not in shown] == []
 
 
+def test_the_two_commands_from_a_fresh_clone_are_on_the_first_screen() -> None:
+    top = "\n".join(readme.TEXT.splitlines()[:40])
+    assert [command for command in ("python3 dev.py demo\n", "python3 dev.py test\n") if command not in top] == []
+
+
+def test_a_wrong_configuration_is_reported_as_the_readme_shows(reader: Reader) -> None:
+    (reader.folder / "pointsman.toml").write_text('[router]\ndedline = "20s"\n', "utf-8")
+    assert reader.pointsman("pointsman check").err in readme.blocks("text", "Commands")
+
+
 def test_every_option_that_the_readme_names_exists() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
     commands = ("demo", "ask", "check", "explain", "config show")
     offered = "".join(pointsman(*command.split(), "--help").out for command in commands) + pointsman("--help").out
-    named = set(re.findall(r"--[a-z][a-z-]+", text))
-    assert {"--proxy", "--share", "--json", "--no-stream", "--task"} <= named
+    named = set(re.findall(r"--[a-z][a-z-]+", readme.TEXT)) - {"--editable"}
+    assert {"--proxy", "--share", "--json", "--task", "--ping", "--origin"} <= named
     assert [option for option in named if option not in offered] == []
 
 
-@pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.parent.name)
-def test_every_link_into_the_repository_leads_somewhere(readme: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", readme.read_text("utf-8"))
-    assert [link for link in links if "://" not in link and not (readme.parent / link).exists()] == []
-
-
-@pytest.mark.parametrize(
-    ("table", "settings"),
-    [
-        ("router", RouterSettings),
-        ("models.<name>", ModelSettings),
-        ("tasks.<name>", TaskSettings),
-        ("rollout", RolloutSettings),
-    ],
-    ids=["router", "models", "tasks", "rollout"],
-)
-def test_the_core_readme_has_every_setting_with_its_default(table: str, settings: type) -> None:
-    rows = re.findall(rf"^\| `{re.escape(table)}\.(\w+)` \| (.+?) \|", READMES[1].read_text("utf-8"), re.MULTILINE)
-    assert dict(rows) == {one.name: shown(one) for one in fields(settings)}
-
-
-def shown(setting: "Attribute[object]") -> str:
-    """A default as the table has it."""
-    default = setting.default
-    if setting.type is Seconds:
-        return f'`"{default:g}s"`'
-    if isinstance(default, float):
-        return f"`{default:g}`"
-    if isinstance(default, str):
-        return f'`"{default}"`'
-    if isinstance(default, bool | int):
-        return f"`{default}".lower() + "`"
-    return "none" if default is None or default == {} or isinstance(default, _Factory) else "required"
-
-
-@pytest.mark.parametrize("name", BUILT_IN)
-def test_the_core_readme_has_every_setting_of_the_built_in_plugins(name: str) -> None:
-    rows = re.findall(rf"^\| `plugins\.{name}\.(\w+)` \| (.*?) \|", READMES[1].read_text("utf-8"), re.MULTILINE)
-    settings = [one for one in fields(BUILT_IN[name]) if one.init]
-    assert dict(rows) == {one.name: shown(one) for one in settings}
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "core"], ids=["root", "core"])
+def test_every_link_leads_somewhere(folder: Path) -> None:
+    text = (folder / "README.md").read_text("utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    titles = {title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+    inside = [link for link in links if link.startswith("#") and link[1:] not in titles]
+    assert inside + [link for link in links if link[0] != "#" and not (folder / link).exists()] == []
