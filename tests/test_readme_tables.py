@@ -62,6 +62,12 @@ def test_the_readme_has_every_setting_with_its_default() -> None:
     compare("Settings", expected, {name: one.about for name, one in settings.items()}, cells=1)
 
 
+def test_the_readme_has_every_distribution() -> None:
+    folders = [path.parent for path in readme.ROOT.glob("plugins/*/pyproject.toml")]
+    rows_to_have = [f"| [`pointsman-{one.name.replace('_', '-')}`](plugins/{one.name}) | " for one in folders]
+    assert [row for row in rows_to_have if row not in readme.section("What is where")] == []
+
+
 def all_settings() -> Iterator[tuple[str, Setting]]:
     """Each key that a configuration can have, names that the user chooses as `<name>`."""
     seen: set[object] = set()
