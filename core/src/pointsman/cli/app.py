@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -184,6 +185,34 @@ def explain(
         parameters=dict(_parameter(one) for one in parameters),
         as_json=as_json,
     )
+
+
+@app.command()
+@options.config
+@click.option("--task", shell_complete=names_of("tasks"))
+@click.option("--model", help="The model that answered.", shell_complete=names_of("models"))
+@click.option("--path", help="The assigned path.", shell_complete=names_of("paths"))
+@click.option("--rollout", help="The rollout that assigned it.")
+@click.option("--outcome", type=click.Choice(["answered", "last_resort", "failed", "cancelled", "abandoned"]))
+@click.option("--unit", help="Who asked.")
+@click.option("--since", metavar="WHEN", help="How long ago, such as 30m, 1h or 2d; or a time: 2026-11-25T10:00.")
+@click.option("--until", metavar="WHEN", help="The same; this moment not included.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The newest so many.")
+@click.option("--request", "request_id", metavar="ID", help="One request, told whole; its id may be cut short.")
+@click.option("-v", "--verbose", "whole", is_flag=True, help="Tell each request whole.")
+@click.option("--from", "keeper", metavar="NAME", help="The plugin to ask, where several keep requests.")
+@options.json_
+def logs(
+    *, config: str, since: str | None, until: str | None, keeper: str | None, whole: bool, as_json: bool, **wanted: Any
+) -> None:
+    """Read what was decided, from a plugin that keeps requests.
+
+    A line for each request that fits, the newest last. metrics_sqlite is such a plugin. Needs no key.
+    """
+    from .logs import query, run  # noqa: PLC0415 - only this command needs it
+
+    asked = query(since=since, until=until, **wanted)
+    run(config, asked, keeper=keeper, whole=whole or asked.request_id is not None, as_json=as_json)
 
 
 @app.group("config")

@@ -17,7 +17,7 @@ import click
 from attrs import fields, has
 
 from pointsman.decision import AttemptRecord, Decision
-from pointsman.errors import BadRequest, ConfigError, Problem, RouteError
+from pointsman.errors import BadRequest, ConfigError, Problem, RecordsUnavailable, RouteError
 from pointsman.settings import Secret
 from pointsman.targets import Target
 
@@ -43,6 +43,9 @@ def reported() -> Generator[None]:
         # What was refused before anyone was called is a mistake in the call.
         wrong = isinstance(error, BadRequest) and not error.attempts
         raise SystemExit(WRONG_USE if wrong else FAILED) from None
+    except RecordsUnavailable as error:
+        click.echo(shown(str(error), sys.stderr), err=True)
+        raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         raise SystemExit(INTERRUPTED) from None
