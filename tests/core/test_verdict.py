@@ -99,6 +99,15 @@ def test_somebody_may_say_since_when():
     assert (result.path.requests, result.control.requests) == (2, 1)
 
 
+def test_each_unit_can_be_made_to_count_once():
+    units = [(7, 1), ("7", 2), (8, 3), (None, 4), (None, 5)]
+    records = [record(time=time, unit=unit, outcome="failed" if time == 2 else "answered") for unit, time in units]
+    path = compared(reversed(records), one_per_unit=True).path
+    assert (path.requests, path.success.seen) == (4, 1.0)
+    verdict = judged([*records, *records, record("direct")], settings=VerdictSettings(one_per_unit=True))
+    assert verdict.comparison.path.requests == 6
+
+
 @pytest.mark.parametrize("outcome", ["cancelled", "abandoned"])
 def test_whoever_left_says_nothing_about_a_path(outcome):
     path = compared([record(outcome=outcome, fell_back=True, duration=99.0), record(time=1)]).path

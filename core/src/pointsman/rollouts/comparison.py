@@ -5,7 +5,7 @@ than the rest. And only requests of one period are compared, in which the shares
 share grew would have more of its requests in the later, perhaps better, hours than control has (Simpson's paradox).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import inf
 from statistics import fmean
 
@@ -71,13 +71,15 @@ def compare(
     control: str,
     share: float | None = None,
     since: float | None = None,
+    one_per_unit: bool = False,
     alpha: float = 0.01,
 ) -> Comparison:
     """A path against the control path of one rollout, from recorded requests in any order.
 
     Counted is what was assigned by chance since the shares of both are what they are: `share`, in per cent, is that of
     the path now, by default that of its newest request. `since`, in seconds since the epoch, says otherwise: everything
-    from then on, under whatever shares. `alpha` is the probability, for each measure, that its interval is ever wrong.
+    from then on, under whatever shares. With `one_per_unit` only the first request counts that each unit made in that
+    time. `alpha` is the probability, for each measure, that its interval is ever wrong.
     """
     by_chance = sorted(
         (one for one in records if one.rollout == rollout and one.path in (path, control) and one.bucket is not None),
@@ -92,6 +94,8 @@ def compare(
         period = [one for one in by_chance if one.time > changed]
     else:
         period = [one for one in by_chance if one.time >= since]
+    if one_per_unit:
+        period = list(_first_of_each_unit(period))
     on_path = [one for one in period if one.path == path]
     one, other = observe(path, on_path), observe(control, [one for one in period if one.path == control])
     return Comparison(
@@ -105,6 +109,17 @@ def compare(
         excess={measure: excess(measure, one, other, alpha) for measure in MEASURES},
         observed=(one, other),
     )
+
+
+def _first_of_each_unit(records: Iterable[RecordedRequest]) -> Iterator[RecordedRequest]:
+    """A request without a unit was drawn by itself, as if it were a unit of its own."""
+    known: set[str] = set()
+    for one in records:
+        unit = None if one.unit is None else str(one.unit)
+        if unit not in known:
+            yield one
+        if unit is not None:
+            known.add(unit)
 
 
 def _figures(seen: Observed, alpha: float) -> PathFigures:

@@ -51,6 +51,8 @@ class VerdictSettings:
     """The probability, at most, of a wrong proof in a period of unchanged shares, all measures and looks together."""
     at_least: int = field(default=100, validator=validators.ge(1))
     """Requests of the path, and of control, before the share grows."""
+    one_per_unit: bool = False
+    """Counts the first request of each unit alone, for units that make many requests and differ from one another."""
 
     @property
     def alpha(self) -> float:
@@ -92,7 +94,15 @@ def judge(
     `others` is what further paths of the rollout have, which no step can take. `steps` are the planned shares.
     """
     settings = settings or VerdictSettings()
-    compared = compare(records, rollout=rollout, path=path, control=control, share=share, alpha=settings.alpha)
+    compared = compare(
+        records,
+        rollout=rollout,
+        path=path,
+        control=control,
+        share=share,
+        one_per_unit=settings.one_per_unit,
+        alpha=settings.alpha,
+    )
     findings = tuple(find(measure, compared, settings.margin(measure)) for measure in MEASURES)
     action, next_share, why = _decide(compared, findings, share, others, steps, settings)
     heads: dict[Action, str] = {
