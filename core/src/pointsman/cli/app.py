@@ -189,16 +189,20 @@ def explain(
 
 @app.command()
 @options.config
-@click.option("--task", shell_complete=names_of("tasks"))
+@click.option("--task", help="The kind of work.", shell_complete=names_of("tasks"))
 @click.option("--model", help="The model that answered.", shell_complete=names_of("models"))
 @click.option("--path", help="The assigned path.", shell_complete=names_of("paths"))
 @click.option("--rollout", help="The rollout that assigned it.")
-@click.option("--outcome", type=click.Choice(["answered", "last_resort", "failed", "cancelled", "abandoned"]))
+@click.option(
+    "--outcome",
+    type=click.Choice(["answered", "last_resort", "failed", "cancelled", "abandoned"]),
+    help="How it ended.",
+)
 @click.option("--unit", help="Who asked.")
 @click.option("--since", metavar="WHEN", help="How long ago, such as 30m, 1h or 2d; or a time: 2026-11-25T10:00.")
 @click.option("--until", metavar="WHEN", help="The same; this moment not included.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The newest so many.")
-@click.option("--request", "request_id", metavar="ID", help="One request, told whole; its id may be cut short.")
+@click.option("--request", "request_id", metavar="ID", help="One request, told whole. Its first letters do.")
 @click.option("-v", "--verbose", "whole", is_flag=True, help="Tell each request whole.")
 @click.option("--from", "keeper", metavar="NAME", help="The plugin to ask, where several keep requests.")
 @options.json_
@@ -207,7 +211,7 @@ def logs(
 ) -> None:
     """Read what was decided, from a plugin that keeps requests.
 
-    A line for each request that fits, the newest last. metrics_sqlite is such a plugin. Needs no key.
+    A line for each request that fits, the newest last. Such a plugin is metrics_sqlite. Needs no key.
     """
     from .logs import query, run  # noqa: PLC0415 - only this command needs it
 

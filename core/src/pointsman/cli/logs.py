@@ -77,11 +77,15 @@ _COLUMNS: Sequence[tuple[str, Callable[[RecordedRequest], str]]] = (
 _SPARED = ("first token", "cost", "attempts", "unit", "path", "ended")
 """The columns that a narrow terminal does without, in this order; `--request` tells them."""
 
+_SERVED = 40
+"""Columns that who served, or why nobody did, is to have."""
+
 
 def _list(found: Sequence[RecordedRequest]) -> None:
     cells = {name: [click.style(name, dim=True), *(_one_line(write(one)) for one in found)] for name, write in _COLUMNS}
     for spared in _SPARED:
-        if fits(list(zip(*cells.values(), strict=True))):
+        # The last column is wrapped where it is longer than that.
+        if fits([(*row[:-1], row[-1][:_SERVED]) for row in zip(*cells.values(), strict=True)]):
             break
         del cells[spared]
     table(list(zip(*cells.values(), strict=True)))
@@ -128,7 +132,7 @@ def _totals(one: RecordedRequest) -> str:
         f"{one.input_tokens} tokens in" if one.input_tokens is not None else "",
         f"{one.output_tokens} out" if one.output_tokens is not None else "",
         "cost unknown" if one.cost is None else _money(one.cost),
-        "fell back" if one.fell_back else "",
+        "fell back" if one.fell_back and one.outcome == "answered" else "",
     ]
     return ", ".join(filter(None, known))
 

@@ -26,5 +26,5 @@ def recorded(hooks: Hooks, config: str, query: RecordQuery, keeper: str | None) 
         wrong_use(f"several plugins keep requests: {', '.join(keepers)}; --from says which one to ask")
     chosen = keepers.get(keeper) if keeper is not None else next(iter(keepers.values()))
     if chosen is None:
-        wrong_use(f"--from {keeper}: no such plugin keeps requests; {', '.join(keepers)} does")
+        wrong_use(f"--from {keeper}: no such plugin keeps requests; these do: {', '.join(keepers)}")
     yield from chosen(query)
