@@ -165,7 +165,7 @@ def test_an_equal_path_advances_to_the_next_step():
     assert (verdict.action, verdict.next_share) == ("advance", 100.0)
     assert {one.standing for one in verdict.findings} == {"fine"}
     assert verdict.reason.startswith("advance to 100 %: proxied is proved not worse than is tolerated, in 4,000 ")
-    assert "failures 2.0% against 2.0%, at most +" in verdict.reason
+    assert "failures 2.0 % against 2.0 %, at most +1.7 points, +2.0 tolerated; fallbacks" in verdict.reason
 
 
 @pytest.mark.parametrize("measure", WORSE)
@@ -213,6 +213,12 @@ def test_what_is_missing_is_said_with_an_estimate_that_comes_true():
         n = 1000 + int(part * failures.more)
         later = judged(series("proxied", n) + series("direct", n))
         assert finding(later, "failures").standing == standing
+
+
+def test_a_quantile_that_few_requests_leave_open_is_said_to_have_no_end():
+    verdict = judged(series("proxied", 110) + series("direct", 110))
+    assert "p95 duration 1.45 s against 1.45 s, at least " in verdict.reason
+    assert "times and with no upper end yet, 1.25 tolerated (about " in verdict.reason
 
 
 def test_what_will_never_be_proved_has_no_estimate():

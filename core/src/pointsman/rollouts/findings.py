@@ -51,15 +51,18 @@ class Finding:
         said = f"{name} {self._seen(self.path)} against {self._seen(self.control)}"
         if self.excess.seen is None:
             return f"{said}, which cannot be compared"
-        low, high = (self._excess(end) for end in self.excess.interval)
-        tolerated = f"{self._excess(self.margin)} is tolerated"
+        low, high = self.excess.interval
+        unit = "points" if self.measure in RATES else "times"
         match self.standing:
             case "fine":
-                return f"{said}, at most {high} where {tolerated}"
+                proved = f"at most {self._excess(high)} {unit}"
             case "worse":
-                return f"{said}, at least {low} where {tolerated}"
+                proved = f"at least {self._excess(low)} {unit}"
+            case _ if isinf(high):
+                proved = f"at least {self._excess(low)} {unit} and with no upper end yet"
             case _:
-                return f"{said}, {low} to {high} where {tolerated}{self._ahead()}"
+                proved = f"between {self._excess(low)} and {self._excess(high)} {unit}"
+        return f"{said}, {proved}, {self._excess(self.margin)} tolerated{self._ahead()}"
 
     def _ahead(self) -> str:
         return "" if self.more is None else f" (about {self.more:,} more requests of the path, if this goes on)"
@@ -68,13 +71,11 @@ class Finding:
         if value is None:
             return "unknown"
         if self.measure in RATES:
-            return f"{value:.1%}"
+            return f"{value * 100:.1f} %"
         return f"${value:.3g}" if self.measure == "cost" else f"{value:.3g} s"
 
     def _excess(self, value: float) -> str:
-        if self.measure in RATES:
-            return f"{value * 100:+.1f} points"
-        return "any number of times" if isinf(value) else f"{value:.2f} times"
+        return f"{value * 100:+.1f}" if self.measure in RATES else f"{value:.2f}"
 
 
 def find(measure: Measure, compared: Comparison, margin: float) -> Finding:
