@@ -37,7 +37,7 @@ def test_the_configuration_of_the_page_is_one_that_works(tmp_path, monkeypatch):
     with Router.from_toml(tmp_path / "pointsman.toml") as router:
         assert router.explain(task="chat", unit="mette").path == "proxied"
         assert router.explain(task="email-draft", unit="mette").assignment is not None
-        assert [step.plugin for step in router.snapshot.hooks.select_model] [:3] == ["tasks", "guard", "rollout"]
+        assert [step.plugin for step in router.snapshot.hooks.select_model][:3] == ["tasks", "guard", "rollout"]
 
 
 def test_the_plugin_of_the_page_assigns(tmp_path):
