@@ -1,7 +1,9 @@
 """The verdict on a rollout: what is compared, what is proved of it, and what a person is told to do."""
 
+import re
 from functools import partial
 from math import inf
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -11,8 +13,10 @@ from pointsman.convert import structure
 from pointsman.records import RecordedRequest
 from pointsman.rollouts.comparison import compare
 from pointsman.rollouts.findings import Finding
+from pointsman.rollouts.observed import MEASURES
 from pointsman.rollouts.verdict import VerdictSettings, judge
 
+PAGE = Path(__file__).parents[2] / "docs" / "verdict.md"
 SHARES = {"proxied": 50.0, "direct": 50.0}
 
 
@@ -217,8 +221,9 @@ def test_what_is_missing_is_said_with_an_estimate_that_comes_true():
 
 def test_a_quantile_that_few_requests_leave_open_is_said_to_have_no_end():
     verdict = judged(series("proxied", 110) + series("direct", 110))
-    assert "p95 duration 1.45 s against 1.45 s, at least " in verdict.reason
-    assert "times and with no upper end yet, 1.25 tolerated (about " in verdict.reason
+    words = str(finding(verdict, "duration"))
+    assert words in verdict.reason
+    assert "times and with no upper end yet, 1.25 tolerated (about " in words
 
 
 def test_what_will_never_be_proved_has_no_estimate():
@@ -230,7 +235,8 @@ def test_what_will_never_be_proved_has_no_estimate():
 def test_what_neither_path_has_is_not_asked_for():
     verdict = judged(series("proxied", streams=False, cost=None) + series("direct", streams=False, cost=None))
     assert verdict.action == "advance"
-    assert finding(verdict, "cost").standing == finding(verdict, "first_token").standing == "nothing"
+    assert finding(verdict, "first_token").standing == "nothing"
+    assert str(finding(verdict, "cost")) == "median cost: nothing was recorded"
 
 
 def test_what_one_path_alone_has_cannot_be_compared_unless_nobody_requires_it():
@@ -285,7 +291,19 @@ def test_a_step_never_takes_what_other_paths_have():
     assert judged(records, others=50.0).reason.startswith("hold at 50 %: chance puts nobody on direct")
 
 
-# The settings
+# The settings, and the page
+
+
+def test_the_example_of_the_page_works(capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    exec(example, {"records": []})
+    assert capsys.readouterr().out.startswith("hold at 10 %: nothing of proxied was recorded")
+
+
+def test_the_page_states_the_settings_that_there_are():
+    stated = re.findall(r"^\| `(\w+)` .*\| (\d[\d.]*)", PAGE.read_text("utf-8"), re.MULTILINE)
+    settings = VerdictSettings()
+    assert [(name, float(margin)) for name, margin in stated] == [(name, settings.margin(name)) for name in MEASURES]
 
 
 def test_settings_are_read_from_a_table():
