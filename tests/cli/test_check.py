@@ -63,7 +63,7 @@ def findings(desk: Desk, about: str, *words: str, status: int = 0) -> list[tuple
 def test_everything_that_was_looked_at_is_told(two: Desk) -> None:
     said = two.run("check").stdout
     assert said.splitlines() == [
-        "configuration  ok  pointsman.toml: 1 model, 0 tasks, 0 paths",
+        "configuration  ok  pointsman.toml: 1 model, 0 tasks",
         "plugin         ok  litellm_backend (pointsman-litellm-backend 0.1.0)",
         "               ok  openrouter_direct (pointsman-openrouter-direct 0.1.0)",
         "hook           ok  select_model: tasks, rollout, litellm_backend",
@@ -74,7 +74,6 @@ def test_everything_that_was_looked_at_is_told(two: Desk) -> None:
         "backend        -   not asked; --ping asks each one, at no cost",
         "",
         "All is well.",
-        "What the breaker has shut, router.health() says in the running program.",
     ]
 
 

@@ -60,10 +60,12 @@ def test_the_order_and_its_reason_are_told(desk: Desk) -> None:
 
 def test_an_order_of_the_configuration_is_told_with_its_line(desk: Desk) -> None:
     with_rules(desk)
-    more(desk, '[order]\nselect_model = ["rule", "tasks", "rollout"]\n')
+    more(desk, '[order]\nselect_model = ["rule", "tasks"]\ndecide_fallback = ["retries"]\n')
     said = desk.run("hooks").stdout
     assert "  1.  rule     [order] select_model, pointsman.toml:32\n" in said
-    assert "  4.  eager    its own mark, @hookimpl(tryfirst=True)\n" in said
+    assert "  3.  eager    its own mark, @hookimpl(tryfirst=True)\n" in said
+    assert "  4.  rollout  after what [order] names, built in\n" in said
+    assert "  2.  rule      after what [order] names, pointsman.toml:27\n" in said
 
 
 def test_a_plugin_that_is_switched_off_is_called_by_nobody(desk: Desk) -> None:

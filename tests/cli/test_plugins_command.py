@@ -37,7 +37,7 @@ def test_a_broken_one_says_why(desk: Desk) -> None:
     desk.site.install("torn", "0.3", offers={"torn": "no_such_module:Torn"})
     more(desk, "[plugins.torn]\n")
     said = desk.run("plugins", status=1).stdout
-    assert "torn 0.3 is broken: no_such_module:Torn cannot be imported: ModuleNotFoundError" in said
+    assert "  torn  torn 0.3  no_such_module:Torn cannot be imported: ModuleNotFoundError" in said
 
 
 def test_two_distributions_that_offer_one_name_are_both_named(desk: Desk) -> None:

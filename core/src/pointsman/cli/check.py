@@ -66,7 +66,7 @@ def run(config: str, *, ping: bool, as_json: bool) -> None:
     if as_json:
         print_json({"ok": not failed, "findings": findings})
     else:
-        _show(findings)
+        _show(findings, pinged=ping)
     if failed:
         raise SystemExit(FAILED if all(one.about == "backend" for one in failed) else WRONG_USE)
 
@@ -75,7 +75,7 @@ def _findings(path: Path, *, ping: bool) -> Iterator[Finding]:
     snapshot = from_toml(path, read_secrets=False)
     config = snapshot.config
     counts = {name: len(getattr(config, f"{name}s")) for name in ("model", "task", "path")}
-    said = ", ".join(f"{count} {name}{'s'[: count != 1]}" for name, count in counts.items())
+    said = ", ".join(f"{count} {name}{'s'[: count != 1]}" for name, count in counts.items() if count or name != "path")
     yield Finding(about="configuration", result="ok", message=f"{path}: {said}")
     for plugin in snapshot.plugins:
         if not plugin.built_in:
@@ -140,7 +140,7 @@ def _pings(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(about="backend", result="ok", message=f"{name}: {answer}")
 
 
-def _show(findings: list[Finding]) -> None:
+def _show(findings: list[Finding], *, pinged: bool) -> None:
     rows: list[tuple[str, str, str]] = []
     last = ""
     for one in findings:
@@ -155,4 +155,5 @@ def _show(findings: list[Finding]) -> None:
     failed = sum(one.result == "failed" for one in findings)
     click.echo()
     click.secho(f"{failed} failed" if failed else "All is well.", fg="red" if failed else "green")
-    line("What the breaker has shut, router.health() says in the running program.", dim=True)
+    if pinged and not failed:
+        line("What the breaker has shut, router.health() says in the running program.", dim=True)

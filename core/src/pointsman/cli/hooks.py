@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from attrs import frozen
 
 from pointsman.hooks import CALLING, ORDERED, Hooks, Rank, Step
 from pointsman.loading import from_toml
@@ -30,7 +31,7 @@ def run(config: str, *, as_json: bool) -> None:
     """Prints every hook with its implementations."""
     path = Path(config)
     hooks = from_toml(path, read_secrets=False).hooks
-    places = locate(read(path)[0])
+    origin = _Origins(path, locate(read(path)[0]))
     called = {hook: _steps(hook, hooks) for hook in CALLING}
     if as_json:
         print_json(
@@ -41,7 +42,7 @@ def run(config: str, *, as_json: bool) -> None:
                         {
                             "plugin": step.plugin,
                             "placed_by": step.placed_by,
-                            "origin": _origin(hook, step, path, places),
+                            "origin": origin(hook, step),
                         }
                         for step in steps
                     ],
@@ -53,8 +54,8 @@ def run(config: str, *, as_json: bool) -> None:
     for hook in ORDERED:
         heading(hook)
         line(_ORDERED_WORDS[hook], indent=2, dim=True)
-        steps = enumerate(called[hook], start=1)
-        table([(f"{place}.", step.plugin, _origin(hook, step, path, places)) for place, step in steps], indent=2)
+        steps = called[hook]
+        table([(f"{place}.", step.plugin, origin(hook, step)) for place, step in enumerate(steps, start=1)], indent=2)
         click.echo()
     for calling, words in _UNORDERED_WORDS.items():
         heading(calling)
@@ -78,19 +79,27 @@ def _steps(hook: str, hooks: Hooks) -> list[Step[Any]]:
     return [Step(name, call) for name, call in of_backends if call is not None]
 
 
-def _origin(hook: str, step: Step[Any], path: Path, places: Mapping[tuple[str | int, ...], Position]) -> str:
-    """Where a step's place comes from."""
-    rank: Rank = step.placed_by
-    named = places.get(("plugins", step.plugin))
-    if rank == "order":
-        listed = places.get(("order", hook))
-        return f"[order] {hook}" + (f", {path}:{listed.line}" if listed else "")
-    if rank != "default":
-        return f"its own mark, @hookimpl({rank}=True)"
-    if named is None:
-        return "built in"
-    where = f"{path}:{named.line}"
-    if step.plugin in BUILT_IN:
-        return f"built in, set at {where}"
-    beside = {"pipeline": "after the built-in ones, ", "asked": "before the built-in ones, "}.get(CALLING[hook], "")
-    return f"{beside}{where}"
+@frozen
+class _Origins:
+    """Where each step's place comes from, by the lines of the configuration."""
+
+    path: Path
+    places: Mapping[tuple[str | int, ...], Position]
+
+    def __call__(self, hook: str, step: Step[Any]) -> str:
+        rank: Rank = step.placed_by
+        ordered = self.places.get(("order", hook))
+        if rank == "order":
+            return f"[order] {hook}" + (f", {self.path}:{ordered.line}" if ordered else "")
+        if rank != "default":
+            return f"its own mark, @hookimpl({rank}=True)"
+        beside = {"pipeline": "after the built-in ones", "asked": "before the built-in ones"}.get(CALLING[hook], "")
+        built_in = step.plugin in BUILT_IN
+        named = self.places.get(("plugins", step.plugin))
+        where = f"{self.path}:{named.line}" if named else ""
+        words = [
+            "after what [order] names" if ordered else "" if built_in else beside,
+            "built in" if built_in else "",
+            f"set at {where}" if where and built_in else where,
+        ]
+        return ", ".join(filter(None, words))

@@ -167,7 +167,8 @@ def _origin(row: Row) -> str:
 
 def _remark(row: Row) -> str:
     if row.state == "broken":
-        return row.why
+        # The column before has the distribution.
+        return row.why.removeprefix(f"{row.distribution} is broken: ")
     # What goes with another hook tells nothing more about what a plugin does.
     return ", ".join(hook for hook in row.hooks if hook not in PRINCIPAL)
 

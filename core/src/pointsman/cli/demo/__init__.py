@@ -24,7 +24,7 @@ DEADLINE = 3.0
 
 def run(*, share: float, proxy: str, pace: float, as_json: bool) -> None:
     """Makes the twelve calls, shows them as they go, and what came of them."""
-    missing = {"litellm_backend", "openrouter_direct", "metrics_stdout"} - installed().keys()
+    missing = {"litellm_backend", "openrouter_direct"} - installed().keys()
     if missing:
         packages = " ".join(f"pointsman-{name.replace('_', '-')}" for name in sorted(missing))
         wrong_use(f"the demo needs more plugins; install them with: pip install {packages}")
