@@ -16,9 +16,9 @@ from math import log
 from random import Random
 from time import perf_counter
 
-from pointsman.rollouts.observed import Measure, Observed, excess
+from pointsman.rollouts.observed import Observed, excess
 from pointsman.rollouts.sequential import Counts, difference, evidence
-from pointsman.rollouts.verdict import VerdictSettings
+from pointsman.rollouts.settings import Measure, VerdictSettings
 
 SETTINGS = VerdictSettings()
 ENOUGH = log(1 / SETTINGS.alpha)

@@ -13,8 +13,8 @@ from pointsman.convert import structure
 from pointsman.records import RecordedRequest
 from pointsman.rollouts.comparison import compare
 from pointsman.rollouts.findings import Finding
-from pointsman.rollouts.observed import MEASURES
-from pointsman.rollouts.verdict import VerdictSettings, judge
+from pointsman.rollouts.settings import MEASURES, VerdictSettings
+from pointsman.rollouts.verdict import judge
 
 PAGE = Path(__file__).parents[2] / "docs" / "verdict.md"
 SHARES = {"proxied": 50.0, "direct": 50.0}

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from attrs import field, frozen
 
 from .chat import Request
+from .rollouts.settings import VerdictSettings
 from .settings import Seconds, Share, Switch, UnitName
 
 EMPTY: Mapping[str, object] = MappingProxyType({})
@@ -83,6 +84,8 @@ class RolloutSettings:
     """Where a request without a unit goes: the control path, or wherever chance puts it."""
     steps: tuple[float, ...] = (10.0, 50.0, 100.0)
     """The shares that are planned, in per cent. `pointsman rollout status` says when to take the next."""
+    verdict: VerdictSettings = field(default=VerdictSettings())
+    """How much worse than control a path may be, and how sure `pointsman rollout status` has to be."""
 
 
 DEFAULT_ROLLOUT = "default"

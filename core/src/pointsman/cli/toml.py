@@ -8,6 +8,8 @@ from enum import Enum
 from math import isfinite
 from typing import cast
 
+from attrs import fields, has
+
 from pointsman.settings import Seconds, Secret
 
 
@@ -25,6 +27,8 @@ def toml(value: object, kind: object = object) -> str:
         return str(value)
     if isinstance(value, (int, float)):
         return repr(value)
+    if has(type(value)):
+        return toml({a.name: getattr(value, a.name) for a in fields(type(value))})
     if isinstance(value, Mapping):
         table = cast("Mapping[str, object]", value)
         inner = ", ".join(f"{key(name)} = {toml(one)}" for name, one in table.items())

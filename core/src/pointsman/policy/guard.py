@@ -98,7 +98,7 @@ class Guard(ModelSelection, MetricEmission):
     margin: float = field(default=0.02, validator=[validators.ge(0.0), validators.lt(1.0)])
     """How much higher a path's rate of setbacks may be than the control path's: 0.02 is two in a hundred requests."""
     false_alarms: float = field(default=0.001, validator=[validators.gt(0.0), validators.lt(1.0)])
-    """The probability, at most, that a path which is not worse is halted within `window` of its requests."""
+    """The probability, at most, that a path which is not worse is halted, for each `window` of its requests."""
     window: int = field(default=2000, validator=validators.ge(100))
     """Requests of the path that one trial takes in."""
     at_least: int = field(default=50, validator=validators.ge(20))

@@ -12,8 +12,9 @@ from statistics import fmean
 from attrs import field, frozen
 
 from ..records import RecordedRequest
-from .observed import MEASURES, MIDDLE, TAIL, Estimate, Measure, Observed, excess, observe, quantile_of, rate_of
+from .observed import MIDDLE, TAIL, Estimate, Observed, excess, observe, quantile_of, rate_of
 from .sequential import Counts
+from .settings import MEASURES, Measure
 
 
 @frozen(kw_only=True)

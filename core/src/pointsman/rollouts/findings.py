@@ -6,7 +6,8 @@ from typing import Literal, TypeAlias
 from attrs import frozen
 
 from .comparison import Comparison
-from .observed import RATES, Estimate, Measure, Observed, excess
+from .observed import Estimate, Observed, excess
+from .settings import RATES, Measure
 
 Standing: TypeAlias = Literal["fine", "worse", "open", "nothing"]
 """Of a measure: proved to be within its margin, proved to be above it, neither, or that neither path has any of it."""

@@ -2,16 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from math import inf
-from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
 from ..records import RecordedRequest
 from .sequential import Counts, Interval, Ordered, difference, proportion, quantile
-
-Measure: TypeAlias = Literal["failures", "fallbacks", "duration", "first_token", "cost"]
-RATES: tuple[Measure, ...] = ("failures", "fallbacks")
-MEASURES: tuple[Measure, ...] = (*RATES, "duration", "first_token", "cost")
+from .settings import Measure
 
 TAIL = 0.95
 """The quantile in which durations and times to first token are compared: what the slow ones take."""

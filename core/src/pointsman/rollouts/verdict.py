@@ -4,7 +4,7 @@ Each measure of the path is held against control's and a margin that is tolerate
 measure is proved to be above its margin, and advances when all that are required are proved not to be. Otherwise it
 stays where it is.
 
-`VerdictSettings.error_rate` is the probability, at most, that anything is ever said to be proved that is not so, during
+`error_rate` of the settings is the probability, at most, that anything is ever said to be proved that is not so, during
 one period of unchanged shares and however often one looks (`sequential`; the measures have equal parts of it,
 Bonferroni). What has to hold for that stands in `docs/verdict.md`.
 """
@@ -12,56 +12,17 @@ Bonferroni). What has to hold for that stands in `docs/verdict.md`.
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen, validators
+from attrs import frozen
 
 from ..records import RecordedRequest
 from .comparison import Comparison, compare
 from .findings import Finding, find
-from .observed import MEASURES, Measure
+from .settings import MEASURES, VerdictSettings
 
 Action: TypeAlias = Literal["advance", "hold", "step_back", "done"]
 
 EVERYONE = 100.0
 """Per cent."""
-
-_RATE = [validators.ge(0.0), validators.lt(1.0)]
-_RATIO = validators.ge(1.0)
-
-
-@frozen(kw_only=True)
-class VerdictSettings:
-    """`[rollout.verdict]`: how much worse than control a path may be, and how sure one has to be."""
-
-    failures: float = field(default=0.02, validator=_RATE)
-    """How much higher its rate of requests without an answer may be: 0.02 is two in a hundred."""
-    fallbacks: float = field(default=0.05, validator=_RATE)
-    """How much higher its rate of requests that the first candidate did not answer may be."""
-    duration: float = field(default=1.25, validator=_RATIO)
-    """How many times as long its answers may take, at the 95th percentile."""
-    first_token: float = field(default=1.25, validator=_RATIO)
-    """How many times as long its streams may take to their first token, at the 95th percentile."""
-    cost: float = field(default=1.25, validator=_RATIO)
-    """How many times as much a request may cost, at the median."""
-    required: tuple[Measure, ...] = MEASURES
-    """What has to be proved to be within its margin before the share grows; what neither path has any of does not.
-
-    The others can still be proved worse.
-    """
-    error_rate: float = field(default=0.05, validator=[validators.gt(0.0), validators.le(0.5)])
-    """The probability, at most, of a wrong proof in a period of unchanged shares, all measures and looks together."""
-    at_least: int = field(default=100, validator=validators.ge(1))
-    """Requests of the path, and of control, before the share grows."""
-    one_per_unit: bool = False
-    """Counts the first request of each unit alone, for units that make many requests and differ from one another."""
-
-    @property
-    def alpha(self) -> float:
-        """The part of `error_rate` that each measure has."""
-        return self.error_rate / len(MEASURES)
-
-    def margin(self, measure: Measure) -> float:
-        """What is tolerated: of rates a difference, of anything else a ratio."""
-        return getattr(self, measure)
 
 
 @frozen(kw_only=True)
