@@ -1,12 +1,14 @@
 """What a sink that keeps the events can be asked for: finished requests, one flat record each."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from attrs import fields, frozen, has
 
-from .decision import Decision, RequestOutcome
+from .decision import RequestOutcome
 from .targets import Target
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class RecordedRequest:
             input_tokens=_sum(usage.input_tokens for usage in usages),
             output_tokens=_sum(usage.output_tokens for usage in usages),
             cost=_sum(usage.cost for usage in usages),
-            decision=_as_json(decision),
+            decision=json.dumps(plain(decision), ensure_ascii=False),
         )
 
 
@@ -90,19 +92,23 @@ def _sum(known: Iterable[N | None]) -> N | None:
     return sum(there[1:], start=there[0]) if there else None
 
 
-def _as_json(decision: Decision) -> str:
-    return json.dumps(_plain(decision), ensure_ascii=False)
-
-
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
     """As JSON knows it; a target by its three names. What servers said is left out: nobody has reviewed it."""
     if isinstance(value, Target):
         return {"model": value.model, "backend": value.backend, "name": value.name}
     if has(type(value)):
-        return {a.name: _plain(getattr(value, a.name)) for a in fields(type(value)) if a.name != "detail"}
-    if isinstance(value, tuple):
-        return [_plain(inner) for inner in cast("tuple[Any, ...]", value)]
-    return value
+        return {a.name: plain(getattr(value, a.name)) for a in fields(type(value)) if a.name not in _LEFT_OUT}
+    if isinstance(value, (tuple, list)):
+        return [plain(inner) for inner in cast("Sequence[object]", value)]
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return value if isinstance(value, (str, int, NoneType)) else str(value)
+
+
+_LEFT_OUT = ("detail", "context")
+"""Fields: a server's own words, and a caller's context variables."""
 
 
 @frozen(kw_only=True)
@@ -121,5 +127,6 @@ class RecordQuery:
     unit: str | None = None
     """As text, also for a unit that is a number."""
     request_id: str | None = None
+    """The beginning of one does."""
     limit: int | None = None
     """The newest so many."""

@@ -3,8 +3,8 @@
 import sqlite3
 from math import inf
 
-STEP = 250
-"""Rows of each table that one transaction deletes at most."""
+STEP = 100
+"""Rows of a table that one step deletes. As many stay in any case, however small the bound."""
 
 PAGES = 2000
 """Empty pages that one step gives back to the file system."""
@@ -12,25 +12,22 @@ PAGES = 2000
 MARGIN = 0.9
 """Of the bound: so far down it goes once it is reached, so that it is not at each look."""
 
-
-_OLDEST = (
-    "DELETE FROM requests WHERE rowid IN (SELECT rowid FROM requests WHERE time < :before ORDER BY time LIMIT :step)",
-    "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE time < :before ORDER BY time LIMIT :step)",
-    """DELETE FROM attempts WHERE (request_id, number) IN
-        (SELECT request_id, number FROM attempts WHERE time < :before ORDER BY time LIMIT :step)""",
-)
+TABLES = ("requests", "attempts", "events")
 
 
-def prune(connection: sqlite3.Connection, *, before: float, most_bytes: float) -> None:
-    """Deletes what is older than `before`, and the oldest while the file has more than `most_bytes`."""
-    while _delete(connection, before):
-        pass
-    if size(connection) > most_bytes:
-        while used(connection) > most_bytes * MARGIN and _delete(connection, inf):
-            pass
-    while _free_pages(connection):
+def prune(connection: sqlite3.Connection, *, before: float, most_bytes: float) -> bool:
+    """Deletes some of what is older than `before`, or of the oldest while the file has more than `most_bytes`.
+
+    Returns whether there may be more to delete.
+    """
+    if _delete(connection, before):
+        return True
+    if size(connection) > most_bytes and used(connection) > most_bytes * MARGIN and _delete(connection, inf):
+        return True
+    free = _number(connection, "freelist_count")
+    if free:
         connection.execute(f"PRAGMA incremental_vacuum({PAGES})").fetchall()
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    return _number(connection, "freelist_count") < free
 
 
 def size(connection: sqlite3.Connection) -> int:
@@ -40,18 +37,22 @@ def size(connection: sqlite3.Connection) -> int:
 
 def used(connection: sqlite3.Connection) -> int:
     """Bytes of the file that hold something."""
-    return (_number(connection, "page_count") - _free_pages(connection)) * _number(connection, "page_size")
+    return (_number(connection, "page_count") - _number(connection, "freelist_count")) * _number(
+        connection, "page_size"
+    )
 
 
 def _delete(connection: sqlite3.Connection, before: float) -> int:
-    """Deletes the oldest rows of each table that are older than this; returns how many there were."""
+    """Deletes the oldest of what is older than this, from all tables alike; returns how many rows."""
     connection.execute("BEGIN IMMEDIATE")
     with connection:
-        return sum(connection.execute(one, {"before": before, "step": STEP}).rowcount for one in _OLDEST)
-
-
-def _free_pages(connection: sqlite3.Connection) -> int:
-    return _number(connection, "freelist_count")
+        # By time and not by number, so that all tables reach equally far back.
+        nth = [connection.execute(f"SELECT time FROM {one} ORDER BY time LIMIT 1 OFFSET {STEP}") for one in TABLES]  # noqa: S608 - names of ours
+        until = min([row[0] for found in nth if (row := found.fetchone())], default=before)
+        if until == inf:
+            return 0
+        which = "time < ? AND time <= ?"
+        return sum(connection.execute(f"DELETE FROM {one} WHERE {which}", (before, until)).rowcount for one in TABLES)  # noqa: S608 - as above
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:

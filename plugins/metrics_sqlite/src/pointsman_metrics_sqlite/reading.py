@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from attrs import fields
 
 from pointsman import RecordedRequest, RecordQuery, RecordsUnavailable
 
-from .schema import check, version_of
+from .schema import check
 
 COLUMNS = tuple(one.name for one in fields(RecordedRequest))
 
@@ -24,9 +23,9 @@ _CONDITIONS = {
     "rollout": "rollout = :rollout",
     "outcome": "outcome = :outcome",
     "unit": "CAST(unit AS TEXT) = :unit",
-    "request_id": "request_id LIKE :request_id || '%'",
+    "request_id": "request_id >= :request_id AND request_id < :request_id || char(1114111)",
 }
-"""By the fields of a query."""
+"""By the fields of a query. An id may be cut short."""
 
 
 def recorded(file: Path, query: RecordQuery) -> Iterator[RecordedRequest]:
@@ -36,16 +35,21 @@ def recorded(file: Path, query: RecordQuery) -> Iterator[RecordedRequest]:
         raise RecordsUnavailable(f"there is no {file}{where} yet; it is made by the first request of a router")
     given = {name: value for name in _CONDITIONS if (value := getattr(query, name)) is not None}
     where = " AND ".join(["outcome IS NOT NULL", *(_CONDITIONS[name] for name in given)])
-    newest = f"SELECT {', '.join(COLUMNS)} FROM requests WHERE {where} ORDER BY time DESC LIMIT :limit"  # noqa: S608 - names of ours
-    limit = -1 if query.limit is None else query.limit
+    found = f"SELECT {', '.join(COLUMNS)} FROM requests WHERE {where} ORDER BY time"  # noqa: S608 - names of ours
+    if query.limit is not None:
+        given["limit"] = query.limit
+        found = f"SELECT * FROM ({found} DESC LIMIT :limit) ORDER BY time"  # noqa: S608 - as above
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as connection:
-            check(version_of(connection))
-            rows = connection.execute(f"SELECT * FROM ({newest}) ORDER BY time", {**given, "limit": limit})  # noqa: S608 - as above
-            for row in rows:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            check(connection)
+            for row in connection.execute(found, given):
                 yield _request(row)
     except sqlite3.Error as error:
-        raise RecordsUnavailable(f"{file} cannot be read: {error}; is it a file of metrics_sqlite?") from error
+        raise RecordsUnavailable(
+            f"{file} cannot be read: {error}; who reads it needs to be allowed to write beside it"
+            if "unable to open" in str(error) or "readonly" in str(error)
+            else f"{file} cannot be read: {error}"
+        ) from error
 
 
 def _request(row: tuple[Any, ...]) -> RecordedRequest:

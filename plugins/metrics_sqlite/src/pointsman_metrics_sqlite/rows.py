@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from attrs import asdict
 
 from pointsman.events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
-from pointsman.records import RecordedRequest
+from pointsman.records import RecordedRequest, plain
 
 Row: TypeAlias = dict[str, Any]
 
@@ -17,6 +17,11 @@ _LARGEST = 2**63 - 1
 
 def row_of(event: Event) -> tuple[str, Row]:
     """The table and the row of an event. A finished request or attempt has the key of the one that began."""
+    table, row = _row_of(event)
+    return table, {name: _storable(value) for name, value in row.items()}
+
+
+def _row_of(event: Event) -> tuple[str, Row]:
     match event:
         case RequestStarted():
             return "requests", {**_common(event), "path": event.path}
@@ -26,19 +31,23 @@ def row_of(event: Event) -> tuple[str, Row]:
         case AttemptStarted() | AttemptFinished():
             return "attempts", _attempt(event)
         case _:
-            data: dict[str, Any] = asdict(event)
+            data = plain(event)
             return "events", {"time": data.pop("time"), "kind": _snake(type(event).__name__), "data": json.dumps(data)}
 
 
+def _storable(value: Any) -> Any:
+    """What SQLite can take: one row that it cannot would keep all others waiting."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "backslashreplace").decode()  # half a character
+    return str(value) if isinstance(value, int) and abs(value) > _LARGEST else value
+
+
 def _common(event: RequestStarted | RequestFinished) -> Row:
-    unit = event.unit
-    if isinstance(unit, int) and abs(unit) > _LARGEST:
-        unit = str(unit)  # SQLite's integers end there
     return {
         "request_id": event.request_id,
         "time": event.time,
         "task": event.task,
-        "unit": unit,
+        "unit": event.unit,
         "labels": json.dumps(dict(event.labels), ensure_ascii=False),
     }
 

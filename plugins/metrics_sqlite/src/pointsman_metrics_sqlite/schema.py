@@ -14,6 +14,9 @@ VERSION = 1
 BUSY = 5.0
 """Seconds that a process waits for another one that is writing."""
 
+LOG = 4_000_000
+"""Bytes that the write-ahead log shrinks to when all of it is in the file."""
+
 TABLES = """
 CREATE TABLE requests (
     request_id TEXT PRIMARY KEY,
@@ -86,7 +89,7 @@ CREATE VIEW paths_by_day AS
     FROM requests WHERE outcome IS NOT NULL GROUP BY day, rollout, path, share ORDER BY day DESC, rollout, path;
 """
 
-MIGRATIONS: dict[int, str] = {}
+MIGRATIONS: dict[int, str] = {0: TABLES}
 """For each earlier version, what makes the next one of it."""
 
 
@@ -96,26 +99,32 @@ def prepare(connection: sqlite3.Connection) -> None:
     Raises `RecordsUnavailable` for a file of a newer version, `sqlite3.Error` for one that cannot be used.
     """
     connection.execute(f"PRAGMA busy_timeout = {round(BUSY * 1000)}")
+    check(connection)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heard only while the file is empty
     _write_ahead(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
-    with connection:
-        version = version_of(connection)
-        if version == 0:
-            _run(connection, TABLES)
-        else:
-            check(version)
+    connection.execute(f"PRAGMA journal_size_limit = {LOG}")
+    if version_of(connection) < VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            version = check(connection)  # another process may have been faster
             for earlier in range(version, VERSION):
                 _run(connection, MIGRATIONS[earlier])
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def check(version: int) -> None:
-    """Raises `RecordsUnavailable` where a file is none of ours, or of a later version."""
+def check(connection: sqlite3.Connection) -> int:
+    """The version of the tables in a file. Raises `RecordsUnavailable` where they are of a later one, or not ours."""
+    version = version_of(connection)
+    file = connection.execute("PRAGMA database_list").fetchone()[2]
     if version > VERSION:
-        message = f"its tables are of version {version}, and this knows {VERSION}; upgrade pointsman-metrics-sqlite"
-        raise RecordsUnavailable(message)
+        raise RecordsUnavailable(
+            f"the tables of {file} are of version {version}, and this knows {VERSION}; upgrade pointsman-metrics-sqlite"
+        )
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if version == 0 and tables and version_of(connection) == 0:  # another process may just have made them
+        raise RecordsUnavailable(f"{file} is a database of something else; name another file")
+    return version_of(connection)
 
 
 def version_of(connection: sqlite3.Connection) -> int:
