@@ -319,6 +319,7 @@ def test_the_file_does_not_outgrow_its_bound(file):
     with Router(config(file)) as router:
         router.complete("x", unit="u")
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        prepare(connection)
         connection.execute(
             """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
             INSERT INTO requests (request_id, time, task, labels, outcome, decision)
@@ -351,21 +352,34 @@ def test_a_running_router_prunes_by_itself(file, monkeypatch):
 
 
 def tables(connection):
-    made = connection.execute("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view')").fetchall()
+    made = connection.execute("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
     return {name: [column[1] for column in connection.execute(f"PRAGMA table_info({name})")] for name, _ in made}
 
 
-def test_the_readme_names_every_table_and_every_column_in_their_order(file):
+def test_the_readme_names_every_table_view_and_column_in_their_order(file):
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         prepare(connection)
         made = tables(connection)
     text = README.read_text("utf-8")
-    for name, columns in made.items():
-        assert f"`{name}`" in text or f"### {name}\n" in text
-        if f"### {name}\n" in text:
-            documented = re.findall(r"^\| `(\w+)` \|", text.split(f"### {name}\n")[1].split("###")[0], re.MULTILINE)
-            assert documented == columns
+    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL))
+    assert {name: re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE) for name, part in sections.items()} == made
     assert f"`user_version`: this is {VERSION}." in text
+
+
+def test_every_query_of_the_readme_has_an_answer(file):
+    with Router(config(file, [failure("server", status=503)])) as router:
+        for unit in range(3):
+            router.complete("x", unit=unit, labels={"source": "web"})
+        router.rollout.set({"proxied": 40})
+        router.complete("x")
+    text = README.read_text("utf-8")
+    on_the_command_line = re.findall(r'^sqlite3 pointsman.sqlite3 "(.*)"$', text, re.MULTILINE)
+    blocks = re.findall(r"^```sql\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    queries = [query for block in blocks for query in block.split(";") if query.strip()]
+    assert len(on_the_command_line) >= 1
+    assert len(queries) >= 4
+    for query in [*on_the_command_line, *queries]:
+        assert rows(file, query), query
 
 
 def test_every_field_of_a_record_is_a_column(file):
@@ -374,10 +388,15 @@ def test_every_field_of_a_record_is_a_column(file):
         assert {one.name for one in fields(RecordedRequest)} <= set(tables(connection)["requests"])
 
 
-def test_the_views_can_be_looked_at(file):
+def test_the_views_show_the_newest_first_in_words(file):
     with Router(config(file)) as router:
         router.complete("x", unit=1)
-    (recent,) = rows(file, "SELECT * FROM recent_requests")
-    assert (recent["task"], recent["outcome"]) == ("chat", "answered")
+        router.complete("x", unit=2)
+    recent = rows(file, "SELECT * FROM recent_requests")
+    assert [(one["unit"], one["task"], one["outcome"]) for one in recent] == [
+        (2, "chat", "answered"),
+        (1, "chat", "answered"),
+    ]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", recent[0]["at"])
     (day,) = rows(file, "SELECT * FROM paths_by_day")
-    assert (day["path"], day["requests"], day["answered_percent"]) == ("proxied", 1, 100.0)
+    assert (day["path"], day["requests"], day["answered_percent"]) == ("proxied", 2, 100.0)

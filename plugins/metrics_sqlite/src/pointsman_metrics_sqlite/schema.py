@@ -121,7 +121,7 @@ def check(connection: sqlite3.Connection) -> int:
         raise RecordsUnavailable(
             f"the tables of {file} are of version {version}, and this knows {VERSION}; upgrade pointsman-metrics-sqlite"
         )
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if version == 0 and tables and version_of(connection) == 0:  # another process may just have made them
         raise RecordsUnavailable(f"{file} is a database of something else; name another file")
     return version_of(connection)
