@@ -223,7 +223,7 @@ def seconds_of(value: object) -> float:
     return converter().structure(value, Seconds)  # pyright: ignore[reportArgumentType] - cattrs takes new types too
 
 
-UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 @given(st.integers(0, 10**9), st.sampled_from(sorted(UNITS)), st.sampled_from(["", " "]))
@@ -260,7 +260,7 @@ def test_anything_else_is_no_duration(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "s", "5", "-5s", "+5s", "5 sec", "5S", "1e3s", ".5s", "5.s", "5s5s", "5\ns", "1d"]
+    "text", ["", "s", "5", "-5s", "+5s", "5 sec", "5S", "1e3s", ".5s", "5.s", "5s5s", "5\ns", "1w"]
 )
 def test_durations_are_written_in_one_way(text: str) -> None:
     with pytest.raises(SettingError):

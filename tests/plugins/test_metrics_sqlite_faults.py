@@ -128,6 +128,35 @@ def test_a_file_of_an_earlier_version_is_brought_up_to_date(file, monkeypatch):
 
 # Processes
 
+FLUSHING = """
+import sys
+from pathlib import Path
+from pointsman import Router
+from pointsman.settings import Seconds
+from tests.plugins.test_metrics_sqlite import config
+
+with Router(config(Path(sys.argv[1]), commit_every=Seconds(60.0))) as router:
+    for number in range(1_000_000):
+        router.complete("x", unit=number)
+        if not number % 10:
+            router.flush()
+            print(number, flush=True)
+"""
+
+
+def test_what_was_flushed_outlives_a_process_that_is_killed(file):
+    command = [sys.executable, "-c", FLUSHING, str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as child:
+        assert child.stdout is not None
+        flushed = [child.stdout.readline() for _ in range(30)]
+        child.kill()
+        flushed += child.stdout.readlines()
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    kept = [one.unit for one in recorded(file)]
+    assert kept == list(range(len(kept)))
+    assert len(kept) > max(int(line) for line in flushed if line.endswith("\n"))
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_what_a_forked_child_has_written_outlives_both_whoever_ends_first(file):

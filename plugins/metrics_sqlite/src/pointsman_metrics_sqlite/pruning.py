@@ -6,7 +6,7 @@ from math import inf
 STEP = 100
 """Rows of a table that one step deletes. As many stay in any case, however small the bound."""
 
-PAGES = 2000
+PAGES = 500
 """Empty pages that one step gives back to the file system."""
 
 MARGIN = 0.9
@@ -26,7 +26,7 @@ def prune(connection: sqlite3.Connection, *, before: float, most_bytes: float) -
         return True
     free = _number(connection, "freelist_count")
     if free:
-        connection.execute(f"PRAGMA incremental_vacuum({PAGES})").fetchall()
+        connection.executescript(f"PRAGMA incremental_vacuum({PAGES})")  # `execute` gives back one page only
     return _number(connection, "freelist_count") < free
 
 
