@@ -1,8 +1,5 @@
 """What every command has: help that fits, JSON, completion, a way to switch colours off, and a quick start."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -11,7 +8,7 @@ from click.testing import CliRunner
 
 from pointsman.cli.app import app
 from tests.cli.conftest import Desk
-from tests.support.command import environment, run
+from tests.support.command import run
 
 FRIDAY = Path(__file__).parents[2] / "examples" / "friday" / "pointsman.toml"
 
@@ -88,36 +85,6 @@ def test_completion_keeps_silent_about_a_file_that_cannot_be_read(desk: Desk) ->
         }
         ran = run("-m", "pointsman", cwd=desk.folder, variables=asked)
         assert (ran.out.strip(), ran.err) == ("", "")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-@pytest.mark.parametrize("no_color", ["", "1"])
-def test_colours_are_for_terminals_and_can_be_switched_off(desk: Desk, no_color: str) -> None:
-    import pty  # noqa: PLC0415 - not on Windows
-
-    ours, theirs = pty.openpty()
-    line = [sys.executable, "-m", "pointsman", "hooks"]
-    plain = environment(NO_COLOR=no_color, TERM="xterm-256color")
-    with subprocess.Popen(line, stdout=theirs, stderr=theirs, cwd=desk.folder, env=plain | _on_path(desk)) as process:
-        os.close(theirs)
-        said = b""
-        while piece := _read(ours):
-            said += piece
-        assert process.wait() == 0
-    os.close(ours)
-    assert b"select_model" in said
-    assert (b"\x1b[" in said) is (not no_color)
-
-
-def _on_path(desk: Desk) -> dict[str, str]:
-    return {"PYTHONPATH": f"{desk.site.folder}{os.pathsep}{Path(__file__).parents[2]}"}
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 4096)
-    except OSError:  # the terminal's other end is closed
-        return b""
 
 
 @pytest.mark.parametrize(

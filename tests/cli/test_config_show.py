@@ -47,6 +47,7 @@ def test_what_it_shows_is_a_configuration_that_means_the_same(desk: Desk, monkey
     desk.configure(
         file.read_text("utf-8").replace("[router]", '[router]\ndeadline = "1m"\nreserve = 0.1234567')
         + '[plugins.breaker]\nenabled = false\n[tasks."v 1"]\nmodels = ["small"]\nwhy = "a\\"b\\\\c\\u007f\\tå"\n'
+        + '[rollouts.drafts]\ntasks = ["v 1"]\ncontrol = "one"\nunits = { both = [7] }\n'
         + '[order]\nselect_model = ["rollout", "tasks"]\n'
     )
     shown = tomllib.loads(desk.run("config", "show", "--origin").stdout)
@@ -54,6 +55,7 @@ def test_what_it_shows_is_a_configuration_that_means_the_same(desk: Desk, monkey
         assert second.snapshot.config.router == first.snapshot.config.router
         assert second.snapshot.catalog == first.snapshot.catalog
         assert second.snapshot.config.tasks == first.snapshot.config.tasks
+        assert second.snapshot.config.all_rollouts == first.snapshot.config.all_rollouts
         assert second.snapshot.config.order == first.snapshot.config.order
         assert [one.name for one in second.snapshot.plugins] == [one.name for one in first.snapshot.plugins]
         assert first.explain(unit=1).candidates == second.explain(unit=1).candidates

@@ -2,10 +2,11 @@
 
 import re
 from pathlib import Path
-from unicodedata import combining, east_asian_width
 
 from pointsman.complaints import printable
 from pointsman.errors import Problem
+
+from .columns import length
 
 _OPEN = frozenset({"router", "models", "tasks", "paths", "rollout", "order"})
 """The sections in which no key of anybody's is ever written, not even by mistake."""
@@ -34,7 +35,7 @@ def excerpt(problem: Problem) -> str:
     before, place, after = printable_parts(line, start, end)
     number = str(problem.line)
     gutter = " " * len(number)
-    mark = " " * _width(before) + "^" * max(_width(place), 1)
+    mark = " " * length(before) + "^" * max(length(place), 1)
     return f"{gutter} |\n{number} | {before}{place}{after}\n{gutter} | {mark}"
 
 
@@ -62,7 +63,3 @@ def _hidden(line: str, start: int, end: int) -> tuple[str, int, int]:
     if end <= len(name):
         return kept + "...", start, end
     return kept + "...", len(kept), len(kept) + 3
-
-
-def _width(text: str) -> int:
-    return sum(0 if combining(one) else 2 if east_asian_width(one) in "WF" else 1 for one in text)

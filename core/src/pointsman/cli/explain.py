@@ -52,14 +52,18 @@ def _show(decision: Decision, configured: tuple[Target, ...], error: RouteError 
     asked += [f"unit {decision.unit}"] if decision.unit is not None else []
     heading(": ".join(filter(None, (", ".join(asked), path_words(decision)))))
     click.echo(f"{len(configured)} target{'s'[: len(configured) != 1]} configured")
-    left = configured
+    left, narrow = configured, False
     for number, step in enumerate(decision.steps, start=1):
         click.echo()
         line(f"{number}. {step.plugin} {_what_came(left, step.targets)}: {step.why}", hanging=3)
         rows = [_row(target, place) for place, target in enumerate(step.targets, start=1)]
-        table(rows if fits(rows, indent=3) else [row[:-1] for row in rows], indent=3)
+        whole = fits(rows, indent=3)
+        table(rows if whole else [row[:-1] for row in rows], indent=3)
+        narrow = narrow or not whole
         left = step.targets
     click.echo()
+    if narrow:
+        line("A wider terminal shows what each backend calls its models, too.", dim=True)
     if error is not None:
         line(f"{type(error).__name__}: {error}")
         return

@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-import textwrap
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pointsman.errors import BadRequest, ConfigError, Problem, RecordsUnavailabl
 from pointsman.settings import Secret
 from pointsman.targets import Target
 
+from .columns import wrapped
 from .excerpt import excerpt
 from .toml import place_of
 
@@ -59,7 +59,7 @@ def problems_report(problems: Sequence[Problem]) -> str:
 
 def _headline(problem: Problem) -> str:
     """A problem in one line, or in several where the terminal is too narrow."""
-    text = textwrap.fill(str(problem), error_width(), break_long_words=False, break_on_hyphens=False)
+    text = "\n".join(wrapped(str(problem), error_width()))
     place, space, rest = text.partition(" ")
     return click.style(place, bold=True) + space + rest
 
@@ -94,7 +94,7 @@ def say(text: str, *, indent: str = "", end: str = "\n") -> None:
     """Words for people on stderr, dim; a line that is indented stays so where the terminal is too narrow for it."""
     text = shown(text, sys.stderr)
     if indent:
-        text = textwrap.fill(text, error_width(), initial_indent=indent, subsequent_indent=f"{indent}   ")
+        text = "\n".join(wrapped(text, error_width(), first=indent, further=f"{indent}   "))
     click.echo(click.style(text, dim=True) + end if text else end, nl=False, err=True)
 
 

@@ -1,0 +1,44 @@
+"""The `pointsman` command on a terminal of its own, so many columns wide."""
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import unicodedata
+from pathlib import Path
+
+from click import unstyle
+
+from tests.support.command import environment
+
+
+def on_a_terminal(*words: str, columns: int, cwd: Path, **variables: str) -> str:
+    """What a person sees, styles included."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    plain = {name: value for name, value in environment(**variables).items() if name not in {"COLUMNS", "LINES"}}
+    line = [sys.executable, "-m", "pointsman", *words]
+    said = b""
+    with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=plain) as process:
+        os.close(theirs)
+        while piece := _read(ours):
+            said += piece
+        process.wait()
+    os.close(ours)
+    return said.decode().replace("\r\n", "\n")
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # the terminal's other end is closed
+        return b""
+
+
+def columns_of(line: str) -> int:
+    """How wide a terminal shows it: emoji and most of East Asia's characters are two columns."""
+    plain = (one for one in unstyle(line) if not unicodedata.combining(one))
+    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in plain)
