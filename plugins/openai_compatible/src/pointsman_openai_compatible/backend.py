@@ -178,7 +178,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
         return self._outcome(reply, sent, partial(self._failure, request))
 
     async def _pinged(self) -> str | Failure:
-        url = httpx.URL(self.base_url.rstrip("/") + self.ping_path())
+        url = exchange.address(self.base_url, self.ping_path())
         reply = await self._reply(exchange.get(url, self.request_headers(), connect_timeout=self.connect_timeout))
         if isinstance(reply, Failure):
             return reply
@@ -256,7 +256,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
         return failures.describe(error, found, scrub, retry_after=self.retry_after(error, found))
 
     def _post(self, content: bytes, ctx: AttemptContext) -> httpx.Request:
-        url = httpx.URL(self.base_url.rstrip("/") + "/chat/completions")
+        url = exchange.address(self.base_url, "/chat/completions")
         return exchange.post(
             url, self.request_headers(), content, connect_timeout=self.connect_timeout, time_limit=ctx.time_limit
         )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from functools import lru_cache
 from typing import cast
 
 import httpx
@@ -29,6 +30,12 @@ class Reply:
     body: bytes
 
 
+@lru_cache(maxsize=64)
+def address(base_url: str, path: str) -> httpx.URL:
+    """What to ask for below a server's address."""
+    return httpx.URL(base_url.rstrip("/") + path)
+
+
 def post(
     url: httpx.URL, headers: dict[str, str], content: bytes, *, connect_timeout: float, time_limit: float
 ) -> httpx.Request:
@@ -37,11 +44,18 @@ def post(
     `time_limit` is between two reads, a backstop: who calls the backend holds the whole attempt to it.
     """
     limits = {"connect": connect_timeout, "pool": connect_timeout, "read": time_limit, "write": time_limit}
-    extensions = {"timeout": limits}
+    # With what httpx would add, so that it does not look for it in every request.
+    whole = {"host": _host(url), **headers, "content-length": str(len(content))}
+    body = httpx.ByteStream(content)
+    request = httpx.Request("POST", url, headers=whole, stream=body, extensions={"timeout": limits})
     if len(content) <= LARGE_BODY:
-        return httpx.Request("POST", url, headers=headers, content=content, extensions=extensions)
-    sized = {**headers, "content-length": str(len(content))}
-    return httpx.Request("POST", url, headers=sized, stream=httpx.ByteStream(content), extensions=extensions)
+        request.read()
+    return request
+
+
+@lru_cache(maxsize=64)
+def _host(url: httpx.URL) -> str:
+    return url.netloc.decode("ascii")
 
 
 def get(url: httpx.URL, headers: dict[str, str], *, connect_timeout: float) -> httpx.Request:
@@ -90,7 +104,9 @@ async def pieces(response: httpx.Response, max_body: int) -> AsyncGenerator[byte
         return
     unpack = decoder(response.headers.get("content-encoding", ""))
     received = unpacked = 0
-    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw())) as raw:
+    # Without httpx's own reader, which counts and cuts what needs neither. `close` closes the response.
+    stream = cast("httpx.AsyncByteStream", response.stream)
+    async with aclosing(cast("AsyncGenerator[bytes, None]", aiter(stream))) as raw:
         async for data in raw:
             piece = unpack.feed(data, max_body - unpacked)
             received += len(data)

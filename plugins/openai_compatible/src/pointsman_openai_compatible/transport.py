@@ -9,12 +9,14 @@ import os
 import ssl
 import warnings
 from collections.abc import Callable
-from types import SimpleNamespace
+from weakref import WeakSet
 
 import aiohttp
 import httpx
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from httpx_aiohttp import AiohttpTransport
 
 from .connection import reused_connection
@@ -38,8 +40,6 @@ def aiohttp_transport(tls: ssl.SSLContext) -> httpx.AsyncBaseTransport:
 def _session(tls: ssl.SSLContext) -> Callable[[], aiohttp.ClientSession]:
     # A session of ours, because the transport's own keeps cookies. It is opened at the first request.
     def opened() -> aiohttp.ClientSession:
-        tracing = aiohttp.TraceConfig()
-        tracing.on_connection_reuseconn.append(_note_reuse)
         return aiohttp.ClientSession(
             connector=_Connector(tls=tls),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -49,7 +49,6 @@ def _session(tls: ssl.SSLContext) -> Callable[[], aiohttp.ClientSession]:
             max_line_size=MAX_HEADER_LINE,
             max_field_size=MAX_HEADER_LINE,
             max_headers=1024,
-            trace_configs=[tracing],
         )
 
     return opened
@@ -67,6 +66,19 @@ class _Connector(aiohttp.TCPConnector):
             ssl=tls, limit=0, resolver=aiohttp.ThreadedResolver()
         )
         self._process = os.getpid()
+        self._seen: WeakSet[ResponseHandler] = WeakSet()
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        if (protocol := connection.protocol) is not None:
+            reused_connection.set(protocol in self._seen)
+            self._seen.add(protocol)
+        return connection
 
     @property
     def closed(self) -> bool:
@@ -82,7 +94,3 @@ class _Connector(aiohttp.TCPConnector):
     def __del__(self, _warnings: object = warnings) -> None:
         if self._process == os.getpid():
             super().__del__(_warnings)
-
-
-async def _note_reuse(_session: aiohttp.ClientSession, _ctx: SimpleNamespace, _params: object) -> None:
-    reused_connection.set(True)
