@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pointsman.cli.columns import length
 from pointsman.cli.excerpt import excerpt
 from pointsman.errors import Problem
 
@@ -77,3 +78,26 @@ def test_the_name_before_a_hidden_value_is_still_marked(file: Path) -> None:
     text = '[plugins.a]\napikey = "sk-canary"\n'
     assert shown(file, text, 2, 1)[1:] == ["2 | apikey = ...", "  | ^^^^^^"]
     assert shown(file, text, 2, 12)[1:] == ["2 | apikey = ...", "  |          ^^^"]
+
+
+LONG = 'models = ["翻訳モデル", "a", "rødgrød 🍓 med fløde", "and a great deal more than a line of forty columns takes"]'
+
+
+@pytest.mark.parametrize("word", ["models", '"翻訳モデル"', '"a"', '"rødgrød', '"and'])
+@pytest.mark.parametrize("room", [40, 60, 80])
+def test_a_line_that_is_too_long_is_cut_with_a_sign_and_its_place_is_seen(file: Path, word: str, room: int) -> None:
+    file.write_text(f"[tasks.a]\n{LONG}\n", "utf-8")
+    column = LONG.index(word) + 1
+    lines = excerpt(Problem(key="k", message="m", file=str(file), line=2, column=column), room).split("\n")
+    assert max(map(length, lines)) <= room
+    assert "..." in lines[1]
+    marked = len(lines[2].partition("^")[0])
+    assert _from(lines[1], marked).startswith(word[:3])
+
+
+def _from(line: str, column: int) -> str:
+    """The part of a line that begins at a column of the terminal."""
+    while column > 0:
+        column -= length(line[0])
+        line = line[1:]
+    return line

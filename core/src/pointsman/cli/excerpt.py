@@ -1,6 +1,7 @@
 """The line of a file that a problem is about, with the place marked."""
 
 import re
+import sys
 from pathlib import Path
 
 from pointsman.complaints import printable
@@ -15,8 +16,8 @@ _HEADER = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_-]+)\s*[\].]")
 _TOKEN = re.compile(r"""[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*'|.""")
 
 
-def excerpt(problem: Problem) -> str:
-    """Three lines below a problem, or nothing where it has no place in a file.
+def excerpt(problem: Problem, room: int = sys.maxsize) -> str:
+    """Three lines of at most so many columns below a problem, or nothing where it has no place in a file.
 
     What could be a key is not shown: outside the sections that hold none, no value is.
     """
@@ -32,9 +33,9 @@ def excerpt(problem: Problem) -> str:
     end = marked.end() if marked else start + 1
     if not _HEADER.match(line) and _section(lines[: problem.line - 1]) not in _OPEN:
         line, start, end = _hidden(line, start, end)
-    before, place, after = printable_parts(line, start, end)
     number = str(problem.line)
     gutter = " " * len(number)
+    before, place, after = _fitted(*printable_parts(line, start, end), room - len(f"{number} | "))
     mark = " " * length(before) + "^" * max(length(place), 1)
     return f"{gutter} |\n{number} | {before}{place}{after}\n{gutter} | {mark}"
 
@@ -45,6 +46,27 @@ def printable_parts(line: str, start: int, end: int) -> tuple[str, str, str]:
         printable(part.replace("\t", "    ")) for part in (line[:start], line[start:end], line[end:])
     )
     return before, place, after.rstrip()
+
+
+def _fitted(before: str, place: str, after: str, room: int) -> tuple[str, str, str]:
+    """The parts, with dots for what has no room; the place itself gives way last."""
+    if length(before) > room - length(place + after):
+        before = _cut(before[::-1], max(room // 3, room - length(place + after)))[::-1]
+    place = _cut(place, room - length(before + (DOTS if after else "")))
+    return before, place, _cut(after, room - length(before + place))
+
+
+def _cut(text: str, columns: int) -> str:
+    """As much from a text's beginning as there is room for."""
+    if length(text) <= columns:
+        return text
+    kept = len(text)
+    while kept and length(text[:kept] + DOTS) > columns:
+        kept -= 1
+    return text[:kept] + DOTS
+
+
+DOTS = "..."
 
 
 def _section(above: list[str]) -> str:

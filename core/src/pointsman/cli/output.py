@@ -39,7 +39,8 @@ def reported() -> Generator[None]:
             say("--config or POINTSMAN_CONFIG names another file")
         raise SystemExit(WRONG_USE) from None
     except RouteError as error:
-        click.echo(shown(f"{type(error).__name__}: {error}", sys.stderr), err=True)
+        said = shown(f"{type(error).__name__}: {error}", sys.stderr)
+        click.echo("\n".join(wrapped(said, error_width())), err=True)
         # What was refused before anyone was called is a mistake in the call.
         wrong = isinstance(error, BadRequest) and not error.attempts
         raise SystemExit(WRONG_USE if wrong else FAILED) from None
@@ -53,7 +54,9 @@ def reported() -> Generator[None]:
 
 def problems_report(problems: Sequence[Problem]) -> str:
     """Every problem with its line and the place marked, and how many there are."""
-    blocks = ["\n".join(filter(None, (_headline(problem), _marked(excerpt(problem))))) for problem in problems]
+    blocks = [
+        "\n".join(filter(None, (_headline(problem), _marked(excerpt(problem, error_width()))))) for problem in problems
+    ]
     return "\n\n".join([*blocks, *([f"{len(blocks)} problems"] if len(blocks) > 1 else [])])
 
 
