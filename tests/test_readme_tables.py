@@ -91,7 +91,12 @@ def all_settings() -> Iterator[tuple[str, Setting]]:
 
 
 def _of(name: str, cls: Any) -> Iterator[tuple[str, Setting]]:
-    return ((f"{name}.{one.name}", one) for one in settings_of(cls))
+    for one in settings_of(cls):
+        tables = [kind for kind in members(one.kind) if has(kind)]
+        if tables:
+            yield from _of(f"{name}.{one.name}", *tables)
+        else:
+            yield f"{name}.{one.name}", one
 
 
 def default(setting: Setting) -> str:
