@@ -41,7 +41,8 @@ def recorded(file: Path, query: RecordQuery) -> Iterator[RecordedRequest]:
         found = f"SELECT * FROM ({found} DESC LIMIT :limit) ORDER BY time"  # noqa: S608 - as above
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            check(connection)
+            if check(connection) == 0:
+                raise RecordsUnavailable(f"nothing is recorded in {file} yet; it is filled by the requests of a router")
             for row in connection.execute(found, given):
                 yield _request(row)
     except sqlite3.Error as error:
