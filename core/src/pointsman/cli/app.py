@@ -9,6 +9,7 @@ import click
 from . import options
 from .completion import names_of
 from .output import reported, wrong_use
+from .rollout.commands import rollout
 
 
 class _Reporting(click.Group):
@@ -217,6 +218,9 @@ def logs(
 
     asked = query(since=since, until=until, **wanted)
     run(config, asked, keeper=keeper, whole=whole or asked.request_id is not None, as_json=as_json)
+
+
+app.add_command(rollout)
 
 
 @app.group("config")

@@ -1,0 +1,61 @@
+"""`pointsman rollout set`, `off` and `on`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pointsman.loading import from_toml
+
+from ..columns import line
+from ..output import say, wrong_use
+from .chosen import one_rollout, rollouts_of, shares_of
+from .editing import Edit, edit
+from .moving import changed, in_words, moves_of_buckets
+
+_COLOURS = {"+": "green", "-": "red"}
+
+
+def set_shares(config: str, words: Sequence[str], name: str | None, *, yes: bool, dry_run: bool) -> None:
+    """Shows what would change, and changes it."""
+    snapshot = from_toml(Path(config), read_secrets=False)
+    name, before = one_rollout(snapshot.config, name)
+    shares = shares_of(words)
+    after = changed(snapshot, name, shares)
+    edited = edit(Path(config), {name: {"shares": shares}})
+    if edited.before == edited.after:
+        line(f"Nothing changes: {config} says so already.")
+        return
+    _show(edited)
+    if before.off:
+        line("The rollout is off, so nobody moves before `pointsman rollout on`.")
+    else:
+        line(in_words(moves_of_buckets(before, after), "units", after))
+    if dry_run:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            wrong_use("nothing is written without --yes where nobody can be asked")
+        if not click.confirm("Write it?"):
+            say("nothing is written")
+            return
+    edited.write()
+    line(f"Written. Programs that watch {config} use it within a second.", dim=True)
+
+
+def switch(config: str, name: str | None, *, off: bool) -> None:
+    """Switches rollouts off or on, at once."""
+    path = Path(config)
+    found = rollouts_of(from_toml(path, read_secrets=False).config, name)
+    edited = edit(path, {one: {"off": off} for one, settings in found.items() if settings.off != off})
+    if edited.before != edited.after:
+        edited.write()
+    for one, settings in found.items():
+        where = f"everyone takes {settings.control}" if off else "the shares hold"
+        line(f"{one} is {'off' if off else 'on'}: {where}.")
+
+
+def _show(edited: Edit) -> None:
+    for text in edited.difference():
+        click.secho(text, fg=_COLOURS.get(text[:1]) if not text.startswith(("+++", "---")) else None)

@@ -1,0 +1,50 @@
+"""What the commands of a rollout are told on the command line."""
+
+from collections.abc import Mapping, Sequence
+
+from pointsman.complaints import suggest
+from pointsman.config import DEFAULT_ROLLOUT, Config, RolloutSettings
+
+from ..output import wrong_use
+
+
+def rollouts_of(config: Config, name: str | None) -> Mapping[str, RolloutSettings]:
+    """The rollout of this name, or all of them."""
+    known = config.all_rollouts
+    if not known:
+        wrong_use('there is no rollout; add a table [rollout] with control = "PATH" and shares = { OTHER = 10 }')
+    if name is None:
+        return known
+    if name not in known:
+        wrong_use(f'there is no rollout "{name}"; {suggest(name, tuple(known))}')
+    return {name: known[name]}
+
+
+def one_rollout(config: Config, name: str | None) -> tuple[str, RolloutSettings]:
+    """The rollout of this name; without one `[rollout]`, or the only one."""
+    known = rollouts_of(config, name)
+    if len(known) > 1:
+        if DEFAULT_ROLLOUT not in known:
+            wrong_use(f"there are several rollouts; --rollout says which one: {', '.join(known)}")
+        return DEFAULT_ROLLOUT, known[DEFAULT_ROLLOUT]
+    return next(iter(known.items()))
+
+
+def shares_of(words: Sequence[str]) -> dict[str, float]:
+    """`proxied=50` as a path and its share in per cent."""
+    shares: dict[str, float] = {}
+    for word in words:
+        path, equals, percent = word.partition("=")
+        try:
+            share = float(percent.removesuffix("%"))
+        except ValueError:
+            share = None
+        if not equals or not path or share is None:
+            wrong_use(f'"{word}" is not PATH=PERCENT, such as proxied=50')
+        shares[path] = share
+    return shares
+
+
+def percent(share: float) -> str:
+    """A share for people: as many digits as it has, and at most three after the point."""
+    return f"{round(share, 3):g} %"
