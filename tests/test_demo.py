@@ -142,4 +142,4 @@ def test_without_its_extra_the_command_says_how_to_get_it(tmp_path: Path) -> Non
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError('no click here', name='click')", "utf-8")
     ran = pointsman("demo", variables={"PYTHONPATH": str(tmp_path)})
     assert ran.status == 1
-    assert ran.err == 'pointsman: the command needs its extra; install it with: pip install "pointsman[cli]"\n'
+    assert ran.err == 'pointsman: the command needs its extra; install it with\n  pip install "pointsman[cli]"\n'

@@ -15,7 +15,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in {"click", "rich"}:
             raise
-        sys.exit('pointsman: the command needs its extra; install it with: pip install "pointsman[cli]"')
+        sys.exit('pointsman: the command needs its extra; install it with\n  pip install "pointsman[cli]"')
     # With rich installed, httpx loads a command line of its own, which is a tenth of the time of `explain`, and nobody
     # here calls it. Where that cannot be imported, httpx does without.
     sys.modules.setdefault("httpx._main", None)  # pyright: ignore[reportArgumentType] - what Python documents for that

@@ -81,7 +81,7 @@ def error_width() -> int:
 
 def wrong_use(message: str) -> NoReturn:
     """Ends the command: it was called in a way that cannot work."""
-    click.echo(message, err=True)
+    click.echo("\n".join(wrapped(message, error_width())), err=True)
     raise SystemExit(WRONG_USE)
 
 
@@ -94,10 +94,12 @@ def shown(text: str, stream: TextIO) -> str:
 
 
 def say(text: str, *, indent: str = "", end: str = "\n") -> None:
-    """Words for people on stderr, dim; a line that is indented stays so where the terminal is too narrow for it."""
+    """Words for people on stderr, dim, in lines that fit. A piece of a line stays as it is."""
     text = shown(text, sys.stderr)
-    if indent:
-        text = "\n".join(wrapped(text, error_width(), first=indent, further=f"{indent}   "))
+    if end == "\n":
+        further, width = indent and f"{indent}   ", error_width()
+        lines = (wrapped(line, width, first=indent, further=further) for line in text.split("\n"))
+        text = "\n".join(line for filled in lines for line in filled)
     click.echo(click.style(text, dim=True) + end if text else end, nl=False, err=True)
 
 
