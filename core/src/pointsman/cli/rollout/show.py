@@ -112,29 +112,20 @@ def _tell(config: Config, name: str, told: Mapping[str, Any], origins: Mapping[s
     heading(f"{name}: {', '.join(told['tasks']) or of_default}")
     if told["off"]:
         line(f"It is off: everyone takes {told['control']}, whatever the shares say.", indent=2)
-    rows: list[tuple[str, str, str]] = []
-    for path, share in told["shares"].items():
-        is_control = path == told["control"]
-        rows.append(
-            (path, percent(share), "control: the rest" if is_control else _planned(share, told["steps"], origins[path]))
-        )
-    table(rows, indent=2)
+    words = {path: _planned(told["shares"][path], told["steps"], origin) for path, origin in origins.items()}
+    words[told["control"]] = "control, the rest"
+    table([(path, percent(share), words[path]) for path, share in told["shares"].items()], indent=2)
     for path, named in told["named"].items():
         line(f"named for {path}: {', '.join(named)}", indent=2, hanging=2)
     for halt in told["halted"]:
         line(f"{halt['path']} is halted: {halt['why']}; `pointsman rollout resume` ends that", indent=2, hanging=2)
     salt = f'salt "{told["salt"]}"' if told["algorithm"] == "sha256" else "the bucket is unit % 100"
-    drawn = (
-        "without a unit chance decides" if told["without_unit"] == "draw" else "without a unit it is the control path"
-    )
-    line(f"{salt}; {drawn}", indent=2, dim=True)
+    drawn = "chance decides" if told["without_unit"] == "draw" else "it is the control path"
+    line(f"{salt}; without a unit {drawn}", indent=2, dim=True)
     for unit in told["units"]:
         least = "; ".join(f"{path} has it from {percent(share)} on" for path, share in unit["from"].items())
-        line(
-            f"unit {unit['unit']}: {unit['path']}, {unit['why']}" + (f" ({least})" if least else ""),
-            indent=2,
-            hanging=2,
-        )
+        story = f"unit {unit['unit']}: {unit['path']}, {unit['why']}"
+        line(f"{story} ({least})" if least else story, indent=2, hanging=2)
 
 
 def _planned(share: float, steps: Sequence[float], origin: str) -> str:
