@@ -45,7 +45,7 @@ def reported() -> Generator[None]:
         wrong = isinstance(error, BadRequest) and not error.attempts
         raise SystemExit(WRONG_USE if wrong else FAILED) from None
     except RecordsUnavailable as error:
-        click.echo(shown(str(error), sys.stderr), err=True)
+        click.echo("\n".join(wrapped(shown(str(error), sys.stderr), error_width())), err=True)
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
