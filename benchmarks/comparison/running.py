@@ -47,11 +47,17 @@ def pin(core: int | None) -> None:
         os.sched_setaffinity(0, {core})
 
 
+def environment() -> dict[str, str]:
+    """Everybody's modules are compiled once, wherever they stand, and also where the system says not to keep that."""
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return ours | {"PYTHONPYCACHEPREFIX": str(contestants.ENVIRONMENTS / "bytecode")}
+
+
 @asynccontextmanager
-async def process(*command: str, core: int | None, **how: Any) -> AsyncGenerator[asyncio.subprocess.Process, None]:
+async def process(*command: str, core: int | None) -> AsyncGenerator[asyncio.subprocess.Process, None]:
     """A process on one core, which is killed at the end."""
     started = await asyncio.create_subprocess_exec(
-        *command, stdin=PIPE, stdout=PIPE, limit=1 << 24, preexec_fn=partial(pin, core), **how
+        *command, stdin=PIPE, stdout=PIPE, limit=1 << 24, preexec_fn=partial(pin, core), env=environment()
     )
     try:
         yield started
