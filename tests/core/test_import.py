@@ -12,7 +12,7 @@ import pointsman
 from tests.core.support import ROOT, python
 
 CORE = ROOT / "core" / "src" / "pointsman"
-EXTRAS = {"cli": {"click", "rich"}, "testing": set()}
+EXTRAS = {"cli": {"click", "rich", "tomlkit"}, "testing": set()}
 """Packages inside the distribution that may import more, because nothing of the core imports them."""
 
 MOST = 0.015
@@ -49,7 +49,7 @@ print(json.dumps(sorted(sys.modules)))
 """)
     http = {"httpx", "httpcore", "aiohttp", "requests", "urllib3", "http.client", "urllib.request", "litellm", "openai"}
     assert not http.intersection(loaded)
-    assert not {"click", "rich"}.intersection(loaded)
+    assert not {"click", "rich", "tomlkit"}.intersection(loaded)
     assert not [name for name in loaded if name.startswith("pointsman.testing")]
 
 

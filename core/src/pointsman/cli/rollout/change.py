@@ -9,21 +9,28 @@ import click
 from pointsman.loading import from_toml
 
 from ..columns import line
-from ..output import say, wrong_use
+from ..output import print_json, say, wrong_use
 from .chosen import one_rollout, rollouts_of, shares_of
 from .editing import Edit, edit
-from .moving import changed, in_words, moves_of_buckets
+from .moving import changed, document, in_words, moves_of_buckets
 
 _COLOURS = {"+": "green", "-": "red"}
 
 
-def set_shares(config: str, words: Sequence[str], name: str | None, *, yes: bool, dry_run: bool) -> None:
+def set_shares(config: str, words: Sequence[str], name: str | None, *, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Shows what would change, and changes it."""
     snapshot = from_toml(Path(config), read_secrets=False)
     name, before = one_rollout(snapshot.config, name)
     shares = shares_of(words)
     after = changed(snapshot, name, shares)
+    moves = moves_of_buckets(before, after)
     edited = edit(Path(config), {name: {"shares": shares}})
+    if as_json:
+        writes = not dry_run and _may_write(yes=yes)
+        if writes:
+            edited.write()
+        print_json({**document(name, before, after, moves), "difference": edited.difference(), "written": writes})
+        return
     if edited.before == edited.after:
         line(f"Nothing changes: {config} says so already.")
         return
@@ -31,29 +38,38 @@ def set_shares(config: str, words: Sequence[str], name: str | None, *, yes: bool
     if before.off:
         line("The rollout is off, so nobody moves before `pointsman rollout on`.")
     else:
-        line(in_words(moves_of_buckets(before, after), "units", after))
+        line(in_words(moves, "units", after))
     if dry_run:
         return
-    if not yes:
-        if not sys.stdin.isatty():
-            wrong_use("nothing is written without --yes where nobody can be asked")
-        if not click.confirm("Write it?"):
-            say("nothing is written")
-            return
-    edited.write()
-    line(f"Written. Programs that watch {config} use it within a second.", dim=True)
+    if _may_write(yes=yes):
+        edited.write()
+        line(f"Written. Programs that watch {config} use it within a second.", dim=True)
+    else:
+        say("nothing is written")
 
 
-def switch(config: str, name: str | None, *, off: bool) -> None:
+def switch(config: str, name: str | None, *, off: bool, as_json: bool) -> None:
     """Switches rollouts off or on, at once."""
     path = Path(config)
     found = rollouts_of(from_toml(path, read_secrets=False).config, name)
     edited = edit(path, {one: {"off": off} for one, settings in found.items() if settings.off != off})
     if edited.before != edited.after:
         edited.write()
+    if as_json:
+        print_json({one: {"off": off, "changed": settings.off != off} for one, settings in found.items()})
+        return
     for one, settings in found.items():
         where = f"everyone takes {settings.control}" if off else "the shares hold"
         line(f"{one} is {'off' if off else 'on'}: {where}.")
+
+
+def _may_write(*, yes: bool) -> bool:
+    """Whether the change is wanted: said beforehand, or when asked."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        wrong_use("nothing is written without --yes where nobody can be asked")
+    return click.confirm("Write it?", err=True)
 
 
 def _show(edited: Edit) -> None:

@@ -39,7 +39,8 @@ def show(*, config: str, name: str | None, units: tuple[str, ...], as_json: bool
 @_rollout
 @click.option("--yes", is_flag=True, help="Write without asking.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be changed.")
-def set_(*, shares: tuple[str, ...], config: str, name: str | None, yes: bool, dry_run: bool) -> None:
+@options.json_
+def set_(*, shares: tuple[str, ...], config: str, name: str | None, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Change shares in the configuration's file, such as proxied=50.
 
     Shows the difference first, and which units that moves. Comments and layout stay. Running programs that watch the
@@ -47,27 +48,29 @@ def set_(*, shares: tuple[str, ...], config: str, name: str | None, yes: bool, d
     """
     from .change import set_shares  # noqa: PLC0415 - as above
 
-    set_shares(config, shares, name, yes=yes, dry_run=dry_run)
+    set_shares(config, shares, name, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 @rollout.command()
 @options.config
 @_all_rollouts
-def off(*, config: str, name: str | None) -> None:
+@options.json_
+def off(*, config: str, name: str | None, as_json: bool) -> None:
     """Send everyone to the control path, at once and without asking."""
     from .change import switch  # noqa: PLC0415 - as above
 
-    switch(config, name, off=True)
+    switch(config, name, off=True, as_json=as_json)
 
 
 @rollout.command()
 @options.config
 @_all_rollouts
-def on(*, config: str, name: str | None) -> None:
+@options.json_
+def on(*, config: str, name: str | None, as_json: bool) -> None:
     """Let the shares hold again after `off`."""
     from .change import switch  # noqa: PLC0415 - as above
 
-    switch(config, name, off=False)
+    switch(config, name, off=False, as_json=as_json)
 
 
 @rollout.command()
@@ -110,8 +113,9 @@ def status(*, config: str, name: str | None, keeper: str | None, as_json: bool) 
 @rollout.command()
 @options.config
 @_all_rollouts
-def resume(*, config: str, name: str | None) -> None:
+@options.json_
+def resume(*, config: str, name: str | None, as_json: bool) -> None:
     """Let units onto paths again that the guard has halted."""
     from .resume import run  # noqa: PLC0415 - as above
 
-    run(config, name)
+    run(config, name, as_json=as_json)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 from attrs import evolve
 
@@ -35,6 +36,16 @@ def moves_of_buckets(before: RolloutSettings, after: RolloutSettings) -> Moves:
         if move[0] != move[1]:
             moves[move] += end - begin
     return {move: buckets * 100 / BUCKETS for move, buckets in moves.items()}
+
+
+def document(name: str, before: RolloutSettings, after: RolloutSettings, moves: Moves) -> dict[str, Any]:
+    """A change as data."""
+    return {
+        "rollout": name,
+        "before": dict(before.shares),
+        "after": dict(after.shares),
+        "moves_percent": [{"from": old, "to": new, "percent": share} for (old, new), share in moves.items()],
+    }
 
 
 def path_now(unit: str, rollout: RolloutSettings) -> str:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -15,7 +14,7 @@ from pointsman.policy.rollout import named_path
 from ..columns import heading, line, table
 from ..output import print_json, wrong_use
 from .chosen import one_rollout, percent, shares_of
-from .moving import Moves, changed, in_words, moves_of_buckets, path_now
+from .moving import Moves, changed, document, in_words, moves_of_buckets, path_now
 
 
 def run(
@@ -38,7 +37,11 @@ def run(
         wrong_use(f"{getattr(file, 'name', 'the units')}: {error}")
     moved = [(unit, old, new) for unit, old, new in paths if old != new]
     if as_json:
-        print_json(_document(name, before, after, buckets, paths if file is not None else None))
+        told = document(name, before, after, buckets)
+        if file is not None:
+            told["units"] = len(paths)
+            told["moved"] = [{"unit": unit, "from": old, "to": new} for unit, old, new in moved]
+        print_json(told)
     elif listed:
         for unit, old, new in moved:
             click.echo(f"{unit}\t{old}\t{new}")
@@ -70,22 +73,3 @@ def _tell_units(before: RolloutSettings, after: RolloutSettings, paths: Sequence
     table(rows, indent=2)
     moves: Moves = Counter((old, new) for _, old, new in paths if old != new)
     line(in_words(moves, "unit", after))
-
-
-def _document(
-    name: str,
-    before: RolloutSettings,
-    after: RolloutSettings,
-    buckets: Moves,
-    paths: Sequence[tuple[str, str, str]] | None,
-) -> dict[str, Any]:
-    made: dict[str, Any] = {
-        "rollout": name,
-        "before": dict(before.shares),
-        "after": dict(after.shares),
-        "moves_percent": [{"from": old, "to": new, "percent": share} for (old, new), share in buckets.items()],
-    }
-    if paths is not None:
-        made["units"] = len(paths)
-        made["moved"] = [{"unit": unit, "from": old, "to": new} for unit, old, new in paths if old != new]
-    return made

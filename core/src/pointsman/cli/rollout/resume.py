@@ -6,11 +6,11 @@ from pointsman.loading import from_toml
 from pointsman.policy.guard import Guard
 
 from ..columns import line
-from ..output import wrong_use
+from ..output import print_json, wrong_use
 from .chosen import rollouts_of
 
 
-def run(config: str, name: str | None) -> None:
+def run(config: str, name: str | None, *, as_json: bool) -> None:
     """Resumes the halted paths of one rollout, or of all of them."""
     snapshot = from_toml(Path(config), read_secrets=False)
     rollouts_of(snapshot.config, name)
@@ -23,6 +23,9 @@ def run(config: str, name: str | None) -> None:
             'call router.rollout.resume() there, or give it one: [plugins.guard] file = "halts.jsonl"'
         )
     gone = [halt for guard in guards if guard.file for halt in guard.resume(name)]
+    if as_json:
+        print_json([{"rollout": one.way.rollout, "path": one.way.path, "why": one.why} for one in gone])
+        return
     for halt in gone:
         line(f"{halt.way.rollout}: {halt.way.path} has its share again. It was halted because {halt.why}.")
     if not gone:
