@@ -226,6 +226,27 @@ def test_a_file_that_cannot_be_written_does_not_keep_the_path_from_being_halted(
     assert "sink guard: emit_metric raised FileNotFoundError" in caplog.text
 
 
+def test_what_could_not_be_written_stays_halted_and_is_written_when_it_can_be(tmp_path, monkeypatch):
+    monkeypatch.setattr("pointsman.policy.guard.READ_AGAIN", 0.0)
+    file = tmp_path / "later" / "halts.jsonl"
+    with Router(config(proxy=forever(failure("connect")), guard={"file": str(file)})) as router:
+        serve(router)
+        file.parent.mkdir()
+        others = {"event": "halted", "rollout": "other", "path": "x", "control": "direct", "time": 1.0, "why": "y"}
+        file.write_text(json.dumps(others) + "\n")
+        assert serve(router, 1)["proxied"] == "direct"
+    assert [json.loads(line)["path"] for line in file.read_text().splitlines()] == ["x", "proxied"]
+
+
+def test_a_file_that_is_gone_resumes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("pointsman.policy.guard.READ_AGAIN", 0.0)
+    file = tmp_path / "halts.jsonl"
+    with Router(config(proxy=forever(failure("connect")), guard={"file": str(file)})) as router:
+        serve(router)
+        file.unlink()
+        assert serve(router, 1)["proxied"] == "direct"
+
+
 # How sure it is, and how soon
 
 

@@ -87,6 +87,8 @@ class _InThisProcess:
     watches: dict[Way, Watch] = field(factory=dict[Way, Watch])
     news: deque[RolloutHalted | RolloutResumed] = field(factory=deque[RolloutHalted | RolloutResumed])
     """What the next request tells the sinks."""
+    unwritten: deque[Halt] = field(factory=deque[Halt])
+    """What the others cannot know of, since it could not be written to the file yet."""
     lock: threading.Lock = field(factory=threading.Lock)
     read_at: float = 0.0
 
@@ -194,11 +196,20 @@ class Guard(ModelSelection, MetricEmission):
         halt = Halt(way=way, control=control, time=time(), why=why)
         self._now_halted(here, {**here.halts, way: halt})
         if self._file is not None:
-            self._file.add(halt)
+            here.unwritten.append(halt)
+            self._write(here, self._file)
 
     def _read_again(self, here: _InThisProcess, file: HaltFile) -> None:
+        # In this order: a file that lacks what is halted here would resume it.
+        self._write(here, file)
         if file.has_changed():
             self._now_halted(here, file.read())
+
+    def _write(self, here: _InThisProcess, file: HaltFile) -> None:
+        with here.lock:
+            while here.unwritten:
+                file.add(here.unwritten[0])
+                here.unwritten.popleft()
 
     def _now_halted(self, here: _InThisProcess, halts: Mapping[Way, Halt]) -> None:
         """Puts it to use, and says what is new."""

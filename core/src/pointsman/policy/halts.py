@@ -41,8 +41,8 @@ class HaltFile:
         """Size and time of change at the last reading."""
 
     def has_changed(self) -> bool:
-        """Whether somebody has written to it since it was read here."""
-        return self._look() != self._seen
+        """Whether somebody has written to it since it was read here. A file that is gone says nothing new."""
+        return self._look() not in (None, self._seen)
 
     def read(self) -> dict[Way, Halt]:
         """What is halted. Raises `ValueError`, to be read, for a line that nobody here has written."""
