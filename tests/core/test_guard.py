@@ -133,6 +133,17 @@ def test_without_a_unit_whoever_is_drawn_for_a_halted_path_takes_control():
         assert {router.explain().path for _ in range(40)} == {"direct"}
 
 
+def test_what_is_drawn_beside_a_halted_path_is_still_compared():
+    both = config(proxy=forever(failure("connect")), without_unit="draw")
+    both["paths"]["beta"] = ("proxy", "direct")
+    both["rollout"]["shares"] = {"proxied": 40, "beta": 20}
+    with Router(both) as router:
+        for _ in range(600):
+            router.complete("x")
+        assert router.flush()
+        assert {halt.way.path for halt in router.rollout.halted()} == {"proxied", "beta"}
+
+
 def test_other_paths_and_other_rollouts_go_on():
     both = config(proxy=forever(failure("connect")))
     both["paths"]["beta"] = ("direct", "proxy")

@@ -130,13 +130,14 @@ class Guard(ModelSelection, MetricEmission):
             self._announce(here, ctx)
         if not here.halts or rollout.off:
             return None
-        path = assign(request, rollout, ctx)[0]
+        path, bucket, share, _ = assign(request, rollout, ctx)
         halt = here.halts.get(Way(name, path))
         if halt is not None:
             return Selection(candidates, why=_halted(halt), assignment=Assignment(path=rollout.control))
         if request.unit is None and rollout.without_unit == "draw":
             # It is drawn, and would be drawn again.
-            return Selection(candidates, why=f"drawn without a unit: {path}", assignment=Assignment(path=path))
+            drawn = Assignment(path=path, bucket=bucket, share=share)
+            return Selection(candidates, why=f"drawn without a unit: {path}", assignment=drawn)
         return None
 
     @hookimpl

@@ -109,9 +109,8 @@ def assign(request: Request, rollout: RolloutSettings, ctx: DecisionContext) -> 
     control, unit = rollout.control, request.unit
     if rollout.off:
         return control, None, None, f"the rollout is off: everyone takes {control}"
-    if ctx.assignment is not None:
-        path = ctx.assignment.path
-        return path, None, None, f"{path}, as assigned before"
+    if (earlier := ctx.assignment) is not None:
+        return earlier.path, earlier.bucket, earlier.share, f"{earlier.path}, as assigned before"
     if unit is not None:
         if rollout.units and (path := named_path(unit, rollout)) is not None:
             return path, None, None, f"the unit is named for {path}"
