@@ -16,6 +16,7 @@ import pytest
 from attrs import define
 
 from pointsman import Completion, ConfigError, Router, RouterClosed, UsageError
+from pointsman.config_file import look_at
 from pointsman.events import ConfigChanged, ConfigRejected, Event, RequestFinished
 from pointsman.hookspecs import BackendInvocation, MetricEmission, hookimpl
 from pointsman.loading import from_config
@@ -187,6 +188,21 @@ def test_a_change_of_the_same_size_is_one_too(file):
         for number in (2, 3, 4):
             file.write(model=f"m{number}")
             eventually(router, f"one m{number}")
+
+
+def test_a_change_that_leaves_size_and_time_as_they_were_is_one_too(file):
+    with Router.from_toml(file.path) as router:
+        ask(router)
+        before = file.path.stat()
+        file.write(model="m2")
+        os.utime(file.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        eventually(router, "one m2")
+
+
+def test_other_permissions_are_a_change_since_the_file_may_be_readable_now(file):
+    before = look_at(file.path)
+    file.path.chmod(0o600)
+    assert look_at(file.path) != before
 
 
 def test_a_file_may_be_away_for_a_while(file, caplog):

@@ -1,8 +1,8 @@
 """A configuration file that may change while the program runs, whoever writes it and however.
 
-Looks at the file's place, size and time a few times a second. That also sees another file moved over it, or a
-symbolic link that leads elsewhere now (as Kubernetes changes a mounted file). A change is acted on once it has
-been the same at two looks, so that a file is not read while somebody writes it.
+Looks at the file's place, size and times a few times a second. That also sees another file moved over it, a symbolic
+link that leads elsewhere now (as Kubernetes changes a mounted file), and that it may be read now. A change is acted on
+once it has been the same at two looks, so that a file is not read while somebody writes it.
 """
 
 import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.2
 """Seconds. A change is acted on at the second look at the latest after it has settled."""
 
-Look: TypeAlias = tuple[int, int, int, int] | None
+Look: TypeAlias = tuple[int, ...] | None
 """What tells one state of a file from another; None where there is no file."""
 
 
@@ -31,7 +31,8 @@ def look_at(path: Path) -> Look:
         found = os.stat(path)  # noqa: PTH116 - the same thing without a copy
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    # The last one also tells of other permissions, and of other content under the old time, as `cp -p` leaves it.
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 class ConfigFile:
