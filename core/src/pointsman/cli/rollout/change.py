@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from pointsman.config import RolloutSettings
 from pointsman.loading import from_toml
 
 from ..columns import line
 from ..output import print_json, say, wrong_use
 from .chosen import one_rollout, rollouts_of, shares_of
-from .editing import Edit, edit
+from .editing import Edit, edit, outside
 from .moving import changed, document, in_words, moves_of_buckets
 
 _COLOURS = {"+": "green", "-": "red"}
@@ -49,18 +50,26 @@ def set_shares(config: str, words: Sequence[str], name: str | None, *, yes: bool
 
 
 def switch(config: str, name: str | None, *, off: bool, as_json: bool) -> None:
-    """Switches rollouts off or on, at once."""
+    """Switches rollouts off or on, at once. What stands in the environment holds up none of the others."""
     path = Path(config)
     found = rollouts_of(from_toml(path, read_secrets=False).config, name)
-    edited = edit(path, {one: {"off": off} for one, settings in found.items() if settings.off != off})
+    other = [one for one, settings in found.items() if settings.off != off]
+    elsewhere = {one: told for one in other if (told := outside(path, one, "off"))}
+    edited = edit(path, {one: {"off": off} for one in other if one not in elsewhere})
     if edited.before != edited.after:
         edited.write()
     if as_json:
-        print_json({one: {"off": off, "changed": settings.off != off} for one, settings in found.items()})
-        return
-    for one, settings in found.items():
-        where = f"everyone takes {settings.control}" if off else "the shares hold"
-        line(f"{one} is {'off' if off else 'on'}: {where}.")
+        now = {one: settings.off if one in elsewhere else off for one, settings in found.items()}
+        print_json({one: {"off": now[one], "changed": now[one] != settings.off} for one, settings in found.items()})
+    else:
+        for one in [one for one in found if one not in elsewhere]:
+            line(f"{one} is {'off' if off else 'on'}: {_who(found[one], off=off)}.")
+    if elsewhere:
+        wrong_use("; ".join(elsewhere.values()))
+
+
+def _who(rollout: RolloutSettings, *, off: bool) -> str:
+    return f"everyone takes {rollout.control}" if off else "the shares hold"
 
 
 def _may_write(*, yes: bool) -> bool:
