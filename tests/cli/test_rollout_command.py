@@ -9,8 +9,13 @@ from typing import Any, ClassVar
 import pytest
 from attrs import define
 
-from pointsman import MetricEmission, RecordedRequest, Recording, RecordQuery, Router, hookimpl
+from pointsman import MetricEmission, ModelSelection, RecordedRequest, Recording, RecordQuery, Router, hookimpl
+from pointsman.chat import Request
+from pointsman.context import DecisionContext
+from pointsman.decision import Assignment
 from pointsman.policy.rollout import bucket_of, path_of
+from pointsman.targets import Target
+from pointsman.verdicts import Selection
 from tests.cli.conftest import CONFIG, Desk
 
 NAMED = """
@@ -97,6 +102,26 @@ def test_show_tells_what_is_halted(desk: Desk) -> None:
     assert "both is halted: it is worse; `pointsman rollout resume` ends that" in desk.run("rollout", "show").stdout
 
 
+@define(eq=False)
+class Tenants(ModelSelection):
+    """Assigns whoever is at home."""
+
+    @hookimpl
+    def select_model(self, request: Request, candidates: tuple[Target, ...], ctx: DecisionContext) -> Selection | None:
+        if request.unit != "at home":
+            return None
+        return Selection(candidates, why="tenants stay", assignment=Assignment(path="both"))
+
+
+def test_show_names_the_plugin_that_has_assigned_a_unit(desk: Desk) -> None:
+    desk.site.install("tenants", offers={"tenants": Tenants})
+    order = '[order]\nselect_model = ["tasks", "tenants", "rollout"]\n'
+    desk.configure(CONFIG.replace("both = 50", "both = 0") + "[plugins.tenants]\n" + order)
+    said = desk.run("rollout", "show", "--unit", "at home", "--unit", "away").stdout
+    assert "  unit at home: both, tenants: tenants stay; both, as assigned before" in said
+    assert "  unit away: one, bucket" in said
+
+
 # set
 
 
@@ -139,7 +164,7 @@ def test_set_asks_nobody_who_is_not_there(desk: Desk) -> None:
 
 def test_lowering_a_share_says_who_moves_back(desk: Desk) -> None:
     said = desk.run("rollout", "set", "both=40", "--dry-run").stdout
-    assert "10 % of units move from both to one.\n" in said
+    assert "10 % of units move back from both to one; nobody else moves.\n" in said
 
 
 @pytest.mark.parametrize(
@@ -161,7 +186,9 @@ def test_a_share_that_stands_in_the_environment_is_left_to_it(desk: Desk) -> Non
     text = CONFIG.replace("both = 50", 'both = { env = "BOTH_PERCENT", default = 5 }')
     desk.configure(text)
     said = desk.run("rollout", "set", "both=60", "--yes", status=2).stderr
-    assert "the share of both stands in the environment variable BOTH_PERCENT: set that where the programs run" in said
+    assert (
+        "rollout.shares.both stands in the environment variable BOTH_PERCENT: set that where the programs run" in said
+    )
     assert read(desk) == text
 
 
@@ -261,7 +288,8 @@ class Kept(MetricEmission, Recording):
 
     @hookimpl
     def recorded_requests(self, query: RecordQuery) -> Iterable[RecordedRequest]:
-        return [one for one in self.records if one.rollout == query.rollout]
+        since = query.since or 0.0
+        return [one for one in self.records if one.rollout == query.rollout and one.time >= since]
 
 
 def recorded(path: str, number: int, **known: Any) -> RecordedRequest:
@@ -330,6 +358,17 @@ def test_what_is_not_known_yet_is_null_and_a_question_mark(desk: Desk, kept: lis
 def test_a_rollout_of_which_nothing_was_recorded_holds(desk: Desk, kept: list[RecordedRequest]) -> None:
     assert kept == []
     assert "hold at 50 %: nothing of both was recorded" in desk.run("rollout", "status").stdout
+
+
+def test_status_can_be_told_where_to_begin(desk: Desk, kept: list[RecordedRequest]) -> None:
+    kept += [recorded("both", number, outcome="failed") for number in range(400)]
+    kept += [recorded("both", number + 1000) for number in range(400)]
+    kept += [recorded("one", number * 3) for number in range(400)]
+    assert desk.document("rollout", "status")["default"][0]["action"] == "step_back"
+    (later,) = desk.document("rollout", "status", "--since", "2023-11-14T22:28:20+00:00")["default"]
+    assert later["paths"]["both"]["success"]["seen"] == 1.0
+    assert later["since"] == 1.7e9 + 900
+    assert '"last week" is no time' in desk.run("rollout", "status", "--since", "last week", status=2).stderr
 
 
 def test_status_says_how_to_have_requests_recorded(desk: Desk) -> None:

@@ -41,6 +41,8 @@ def shares_of(words: Sequence[str]) -> dict[str, float]:
             share = None
         if not equals or not path or share is None:
             wrong_use(f'"{word}" is not PATH=PERCENT, such as proxied=50')
+        if path in shares:
+            wrong_use(f"{path} is given two shares; leave one out")
         shares[path] = share
     return shares
 

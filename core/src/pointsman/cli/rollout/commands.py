@@ -77,7 +77,10 @@ def on(*, config: str, name: str | None, as_json: bool) -> None:
 @_shares
 @options.config
 @_rollout
-@click.option("--units", "file", type=click.File(encoding="utf-8"), help="A file with a unit on each line; - is stdin.")
+@click.option(
+    "--units", "file", type=click.File(encoding="utf-8-sig"), help="A file with a unit on each line; - is stdin."
+)
+@click.option("--column", metavar="NAME", help="The file is CSV with a header, and its units are in this column.")
 @click.option("--list", "listed", is_flag=True, help="The units that would move, one on each line.")
 @options.json_
 def preview(
@@ -86,28 +89,35 @@ def preview(
     config: str,
     name: str | None,
     file: TextIO | None,
+    column: str | None,
     listed: bool,
     as_json: bool,
 ) -> None:
     """See who would move, before anything is changed."""
     from .preview import run  # noqa: PLC0415 - as above
 
-    run(config, shares, name, file, listed=listed, as_json=as_json)
+    run(config, shares, name, file=file, column=column, listed=listed, as_json=as_json)
 
 
 @rollout.command()
 @options.config
 @_all_rollouts
-@click.option("--from", "keeper", help="The plugin to ask, where several keep requests.")
+@click.option(
+    "--since",
+    metavar="WHEN",
+    help="No earlier requests: how long ago, such as 7d, or a time. The error rate holds for one that is chosen "
+    "before anything is looked at.",
+)
+@click.option("--from", "keeper", metavar="NAME", help="The plugin to ask, where several keep requests.")
 @options.json_
-def status(*, config: str, name: str | None, keeper: str | None, as_json: bool) -> None:
+def status(*, config: str, name: str | None, since: str | None, keeper: str | None, as_json: bool) -> None:
     """Judge each path by what was recorded: advance, hold or step back.
 
     May be looked at as often as one likes: docs/verdict.md says what is guaranteed.
     """
     from .status import run  # noqa: PLC0415 - as above
 
-    run(config, name, keeper, as_json=as_json)
+    run(config, name, since=since, keeper=keeper, as_json=as_json)
 
 
 @rollout.command()

@@ -56,12 +56,15 @@ def path_now(unit: str, rollout: RolloutSettings) -> str:
 
 
 def in_words(moves: Moves, what: str, rollout: RolloutSettings) -> str:
-    """Who moves, and that nobody moves back where that is so."""
+    """Who moves, and that nobody else does: where no path loses anyone but control, that nobody moves back."""
     if not moves:
-        return f"No {what} moves."
-    told = [f"{_amount(count, what)} from {old} to {new}" for (old, new), count in moves.items()]
-    back = [new for _, new in moves if new == rollout.control]
-    return f"{'; '.join(told)}{'' if back else '; nobody moves back'}."
+        return "Nobody moves."
+    told = [
+        f"{_amount(count, what)} {'back ' if new == rollout.control else ''}from {old} to {new}"
+        for (old, new), count in moves.items()
+    ]
+    forward = all(old == rollout.control for old, _ in moves)
+    return f"{'; '.join(told)}; nobody {'moves back' if forward else 'else moves'}."
 
 
 def _amount(count: float, what: str) -> str:

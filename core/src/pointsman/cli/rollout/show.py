@@ -68,8 +68,15 @@ def _unit(snapshot: Snapshot, name: str, rollout: RolloutSettings, unit: str) ->
     task = _a_task(snapshot.config, name)
     call = Call.of(snapshot, "?", task=task, unit=unit)
     decision = explain(Recorder.of(call.request, snapshot))
-    why = [step.why for step in decision.steps if step.plugin in ("guard", "rollout")]
-    return {"unit": unit, "path": decision.path, "why": "; ".join(why), "from": _moves_at(rollout, unit)}
+    # Any plugin may assign a path before the rollout does, or afterwards; `tasks` has the models in its care.
+    steps = [step for step in decision.steps if step.plugin != "tasks"]
+    return {
+        "unit": unit,
+        "path": decision.path,
+        "why": "; ".join(step.why if step.plugin == "rollout" else f"{step.plugin}: {step.why}" for step in steps),
+        "bucket": decision.assignment.bucket if decision.assignment else None,
+        "from": _moves_at(rollout, unit),
+    }
 
 
 def _a_task(config: Config, name: str) -> str | None:

@@ -7,28 +7,31 @@ from time import time
 from typing import Any, cast
 
 import click
-from attrs import fields, has
+from attrs import evolve, fields, has
 
 from pointsman.config import DEFAULT_ROLLOUT, RolloutSettings
 from pointsman.loading import from_toml
-from pointsman.records import RecordedRequest, RecordQuery
+from pointsman.records import RecordedRequest
 from pointsman.rollouts.comparison import PathFigures
 from pointsman.rollouts.observed import Estimate
 from pointsman.rollouts.verdict import Verdict, judge
 
 from ..columns import heading, line, table
+from ..logs import query
 from ..output import print_json, wrong_use
 from ..recordings import recorded
 from .chosen import percent, rollouts_of
 
 
-def run(config: str, name: str | None, keeper: str | None, *, as_json: bool) -> None:
+def run(config: str, name: str | None, *, since: str | None, keeper: str | None, as_json: bool) -> None:
     """Prints a verdict for each path that has a share, or could have one."""
     snapshot = from_toml(Path(config), read_secrets=False)
-    verdicts = {
-        one: _judged(one, rollout, list(recorded(snapshot.hooks, config, RecordQuery(rollout=one), keeper)))
-        for one, rollout in rollouts_of(snapshot.config, name).items()
-    }
+    verdicts: dict[str, list[Verdict]] = {}
+    for one, rollout in rollouts_of(snapshot.config, name).items():
+        asked = query(since=since, until=None, rollout=one)
+        # The whole decisions are most of what was recorded, and judge nothing.
+        records = [evolve(record, decision="") for record in recorded(snapshot.hooks, config, asked, keeper)]
+        verdicts[one] = _judged(one, rollout, records)
     if not any(verdicts.values()):
         wrong_use("no path of a rollout has a share; add one: shares = { PATH = 10 }")
     if as_json:
