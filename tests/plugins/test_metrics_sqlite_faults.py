@@ -112,6 +112,18 @@ def test_a_file_that_is_damaged_while_it_is_used_costs_no_answer(file, caplog):
     assert "recorded.sqlite3" in caplog.text
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is open cannot be moved there")
+@pytest.mark.parametrize("gone", [Path.unlink, lambda one: one.rename(one.with_suffix(".1"))], ids=["deleted", "moved"])
+def test_after_the_file_is_gone_a_new_one_takes_what_comes(file, gone):
+    with Router(config(file)) as router:
+        served(router, [1])
+        assert router.flush()
+        gone(file)
+        served(router, [2, 3])
+        assert router.flush()
+        assert [one.unit for one in recorded(file)] == [2, 3]
+
+
 def test_a_file_of_an_earlier_version_is_brought_up_to_date(file, monkeypatch):
     with Router(config(file)) as router:
         served(router, [1])

@@ -39,6 +39,8 @@ class Writer:
         self._writing = threading.Lock()
         """Held while the connection is used, and by whoever forks."""
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None
+        """Which file that is, whatever has become of its name."""
         self._prune_at = 0.0
         self._stop = threading.Event()
         forks.part_at_fork(self)
@@ -100,6 +102,8 @@ class Writer:
     def _open(self) -> Generator[sqlite3.Connection]:
         """The connection, for one thread at a time."""
         with self._writing:
+            if self._connection is not None and self._opened != self._named():
+                self._disconnect()  # somebody has deleted the file or put it elsewhere, so nobody would find the rows
             if self._connection is None:
                 connection = sqlite3.connect(self.file, isolation_level=None, check_same_thread=False)
                 try:
@@ -107,8 +111,16 @@ class Writer:
                 except BaseException:
                     connection.close()
                     raise
-                self._connection = connection
+                self._connection, self._opened = connection, self._named()
             yield self._connection
+
+    def _named(self) -> tuple[int, int] | None:
+        """The file that has the name now."""
+        try:
+            found = self.file.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
