@@ -97,6 +97,8 @@ def test_on_also_ends_what_the_configuration_had_switched_off():
     [
         ({"proxied": 101}, "rollout.shares.proxied: a share is 0 to 100 per cent, not 101"),
         ({"proxied": 60, "beta": 60}, "rollout.shares: the shares add up to 120 per cent, and 100 is all there is"),
+        ({"proxied": "10"}, "rollout.shares.proxied: expected a number, got text"),
+        ({"proxied": True}, "rollout.shares.proxied: expected a number, got a boolean"),
         ({"prxied": 1}, 'rollout.shares.prxied: no path "prxied"; did you mean "proxied"?'),
     ],
 )

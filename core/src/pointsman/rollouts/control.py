@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..complaints import suggest
+from ..complaints import dotted, suggest
 from ..config import DEFAULT_ROLLOUT, RolloutSettings
-from ..errors import UsageError
+from ..errors import ConfigError, Problem, UsageError
+from ..outside import described
 from ..policy.guard import Guard
 from ..policy.halts import Halt
 
@@ -34,6 +35,14 @@ class RolloutControl:
         Raises `ConfigError` where they are no shares, add up to more than 100, or there is no such path.
         """
         self._known(name)
+        place = ("rollout",) if name == DEFAULT_ROLLOUT else ("rollouts", name)
+        problems = [
+            Problem(key=dotted((*place, "shares", path)), message=f"expected a number, got {described(share)}")
+            for path, share in shares.items()
+            if isinstance(share, bool) or not isinstance(share, (int, float))  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+        ]
+        if problems:
+            raise ConfigError(problems)
         self._engine.say_of_rollout(name, shares=shares)
 
     def off(self, name: str | None = None) -> None:
