@@ -88,18 +88,11 @@ def test_show_names_the_variable_that_a_share_stands_in(desk: Desk, monkeypatch:
     )
 
 
-def test_show_tells_what_is_halted(desk: Desk) -> None:
+def test_what_is_halted_is_told_by_show_and_set(desk: Desk) -> None:
     desk.configure(CONFIG + '[plugins.guard]\nfile = "halts.jsonl"\n')
-    halt = {
-        "event": "halted",
-        "time": 1.0,
-        "rollout": "default",
-        "path": "both",
-        "control": "one",
-        "why": "it is worse",
-    }
-    (desk.folder / "halts.jsonl").write_text(json.dumps(halt) + "\n")
-    assert "both is halted: it is worse; `pointsman rollout resume` ends that" in desk.run("rollout", "show").stdout
+    (desk.folder / "halts.jsonl").write_text(json.dumps(HALT) + "\n")
+    for words in (["show"], ["set", "both=60", "--dry-run"]):
+        assert "both is halted: it is worse; `pointsman rollout resume` ends that" in desk.run("rollout", *words).stdout
 
 
 @define(eq=False)
@@ -368,7 +361,18 @@ def test_status_can_be_told_where_to_begin(desk: Desk, kept: list[RecordedReques
     (later,) = desk.document("rollout", "status", "--since", "2023-11-14T22:28:20+00:00")["default"]
     assert later["paths"]["both"]["success"]["seen"] == 1.0
     assert later["since"] == 1.7e9 + 900
+    said = desk.run("rollout", "status", "--since", "2023-11-14T22:28:20+00:00").stdout
+    assert "when the shares came to be" not in said
+    assert "when the shares came to be what they are" in desk.run("rollout", "status").stdout
     assert '"last week" is no time' in desk.run("rollout", "status", "--since", "last week", status=2).stderr
+
+
+def test_status_tells_what_is_halted(desk: Desk, kept: list[RecordedRequest]) -> None:
+    desk.configure(read(desk) + '[plugins.guard]\nfile = "halts.jsonl"\n')
+    (desk.folder / "halts.jsonl").write_text(json.dumps(HALT) + "\n")
+    kept += [recorded(path, number) for path in ("both", "one") for number in range(5)]
+    assert "both is halted: it is worse; `pointsman rollout resume` ends that" in desk.run("rollout", "status").stdout
+    assert desk.document("rollout", "status")["default"][0]["halted"] == ["it is worse"]
 
 
 def test_status_says_how_to_have_requests_recorded(desk: Desk) -> None:

@@ -15,13 +15,14 @@ from click import unstyle
 from tests.support.command import environment
 
 
-def on_a_terminal(*words: str, columns: int, cwd: Path, **variables: str) -> str:
-    """What a person sees, styles included."""
+def on_a_terminal(*words: str, columns: int, cwd: Path, typed: str = "", **variables: str) -> str:
+    """What a person sees, styles and what is `typed` included."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     plain = {name: value for name, value in environment(**variables).items() if name not in {"COLUMNS", "LINES"}}
     line = [sys.executable, "-m", "pointsman", *words]
     said = b""
+    os.write(ours, typed.encode())
     with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=plain) as process:
         os.close(theirs)
         while piece := _read(ours):

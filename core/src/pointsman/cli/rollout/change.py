@@ -11,7 +11,7 @@ from pointsman.loading import from_toml
 
 from ..columns import line
 from ..output import print_json, say, wrong_use
-from .chosen import one_rollout, rollouts_of, shares_of
+from .chosen import halted_words, halts_of, one_rollout, rollouts_of, shares_of
 from .editing import Edit, edit, outside
 from .moving import changed, document, in_words, moves_of_buckets
 
@@ -40,6 +40,8 @@ def set_shares(config: str, words: Sequence[str], name: str | None, *, yes: bool
         line("The rollout is off, so nobody moves before `pointsman rollout on`.")
     else:
         line(in_words(moves, "units", after))
+    for halt in halts_of(snapshot, name):
+        line(halted_words(halt))
     if dry_run:
         return
     if _may_write(yes=yes):

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from pointsman.complaints import suggest
 from pointsman.config import DEFAULT_ROLLOUT, Config, RolloutSettings
+from pointsman.policy.guard import Guard
+from pointsman.policy.halts import Halt
+from pointsman.snapshot import Snapshot
 
 from ..output import wrong_use
 
@@ -28,6 +31,17 @@ def one_rollout(config: Config, name: str | None) -> tuple[str, RolloutSettings]
             wrong_use(f"there are several rollouts; --rollout says which one: {', '.join(known)}")
         return DEFAULT_ROLLOUT, known[DEFAULT_ROLLOUT]
     return next(iter(known.items()))
+
+
+def halts_of(snapshot: Snapshot, name: str) -> list[Halt]:
+    """What guards have halted of a rollout, as far as their files say."""
+    guards = [one.instance for one in snapshot.plugins if isinstance(one.instance, Guard)]
+    return [halt for guard in guards for halt in guard.halted() if halt.way.rollout == name]
+
+
+def halted_words(halt: Halt) -> str:
+    """That a path is halted, and how that ends."""
+    return f"{halt.way.path} is halted: {halt.why}; `pointsman rollout resume` ends that"
 
 
 def shares_of(words: Sequence[str]) -> dict[str, float]:

@@ -11,7 +11,6 @@ from pointsman.errors import BadRequest
 from pointsman.intake import Call
 from pointsman.loading import from_toml
 from pointsman.plan import explain
-from pointsman.policy.guard import Guard
 from pointsman.policy.halts import Halt
 from pointsman.policy.rollout import BUCKETS, bucket_in, share_of
 from pointsman.recorder import Recorder
@@ -21,7 +20,7 @@ from pointsman.toml_positions import locate
 
 from ..columns import heading, line, table
 from ..output import print_json
-from .chosen import percent, rollouts_of
+from .chosen import halted_words, halts_of, percent, rollouts_of
 
 
 def run(config: str, name: str | None, units: Sequence[str], *, as_json: bool) -> None:
@@ -29,20 +28,17 @@ def run(config: str, name: str | None, units: Sequence[str], *, as_json: bool) -
     path = Path(config)
     snapshot = from_toml(path, read_secrets=False)
     found = rollouts_of(snapshot.config, name)
-    halts = [halt for one in snapshot.plugins if isinstance(one.instance, Guard) for halt in one.instance.halted()]
     text, written = read(path)
     places = {key: f"{path}:{at.line}" for key, at in locate(text).items()}
-    told = {
-        one: _document(snapshot, one, rollout, units, [halt for halt in halts if halt.way.rollout == one])
-        for one, rollout in found.items()
-    }
+    halts = {one: halts_of(snapshot, one) for one in found}
+    told = {one: _document(snapshot, one, rollout, units, halts[one]) for one, rollout in found.items()}
     if as_json:
         print_json(told)
         return
     for number, (one, document) in enumerate(told.items()):
         if number:
             click.echo()
-        _tell(snapshot.config, one, document, _origins(one, found[one], written, places))
+        _tell(snapshot.config, one, document, halts[one], _origins(one, found[one], written, places))
 
 
 def _document(
@@ -113,7 +109,9 @@ def _origins(
     return origins
 
 
-def _tell(config: Config, name: str, told: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+def _tell(
+    config: Config, name: str, told: Mapping[str, Any], halts: Sequence[Halt], origins: Mapping[str, str]
+) -> None:
     others = [task for one in config.rollouts.values() for task in one.tasks]
     of_default = "every task" + (f" but {', '.join(others)}" if others else "")
     heading(f"{name}: {', '.join(told['tasks']) or of_default}")
@@ -124,8 +122,8 @@ def _tell(config: Config, name: str, told: Mapping[str, Any], origins: Mapping[s
     table([(path, percent(share), words[path]) for path, share in told["shares"].items()], indent=2)
     for path, named in told["named"].items():
         line(f"named for {path}: {', '.join(named)}", indent=2, hanging=2)
-    for halt in told["halted"]:
-        line(f"{halt['path']} is halted: {halt['why']}; `pointsman rollout resume` ends that", indent=2, hanging=2)
+    for halt in halts:
+        line(halted_words(halt), indent=2, hanging=2)
     salt = f'salt "{told["salt"]}"' if told["algorithm"] == "sha256" else "the bucket is unit % 100"
     drawn = "chance decides" if told["without_unit"] == "draw" else "it is the control path"
     line(f"{salt}; without a unit {drawn}", indent=2, dim=True)

@@ -11,6 +11,7 @@ from attrs import evolve, fields, has
 
 from pointsman.config import DEFAULT_ROLLOUT, RolloutSettings
 from pointsman.loading import from_toml
+from pointsman.policy.halts import Halt
 from pointsman.records import RecordedRequest
 from pointsman.rollouts.comparison import PathFigures
 from pointsman.rollouts.observed import Estimate
@@ -20,7 +21,7 @@ from ..columns import heading, line, table
 from ..logs import query
 from ..output import print_json, wrong_use
 from ..recordings import recorded
-from .chosen import percent, rollouts_of
+from .chosen import halted_words, halts_of, percent, rollouts_of
 
 
 def run(config: str, name: str | None, *, since: str | None, keeper: str | None, as_json: bool) -> None:
@@ -35,12 +36,16 @@ def run(config: str, name: str | None, *, since: str | None, keeper: str | None,
     if not any(verdicts.values()):
         wrong_use("no path of a rollout has a share; add one: shares = { PATH = 10 }")
     if as_json:
-        print_json({one: [_document(verdict) for verdict in found] for one, found in verdicts.items()})
+        print_json(
+            {one: [_document(verdict, halts_of(snapshot, one)) for verdict in found] for one, found in verdicts.items()}
+        )
         return
     for number, (one, verdict) in enumerate((one, verdict) for one, found in verdicts.items() for verdict in found):
         if number:
             click.echo()
-        _tell(one, verdict)
+        _tell(one, verdict, "" if since else ", when the shares came to be what they are")
+        for halt in _halts(verdict, halts_of(snapshot, one)):
+            line(halted_words(halt))
 
 
 def _judged(name: str, rollout: RolloutSettings, records: Sequence[RecordedRequest]) -> list[Verdict]:
@@ -60,12 +65,16 @@ def _judged(name: str, rollout: RolloutSettings, records: Sequence[RecordedReque
     ]
 
 
-def _tell(name: str, verdict: Verdict) -> None:
+def _halts(verdict: Verdict, halts: Sequence[Halt]) -> list[Halt]:
+    return [one for one in halts if one.way.path == verdict.comparison.path.path]
+
+
+def _tell(name: str, verdict: Verdict, why_then: str) -> None:
     compared = verdict.comparison
     path, control = compared.path, compared.control
     heading(f"{name}: {path.path} at {percent(verdict.share)}, against {control.path}")
     if compared.since is not None:
-        line(f"since {_ago(compared.since)}, when the shares came to be what they are", dim=True)
+        line(f"since {_ago(compared.since)}{why_then}", dim=True)
     if path.requests or control.requests:
         table(_rows(path, control), indent=2)
     line(verdict.reason, strong=verdict.reason.split(":")[0])
@@ -137,7 +146,7 @@ def _ago(moment: float) -> str:
     return "less than a minute ago"
 
 
-def _document(verdict: Verdict) -> dict[str, Any]:
+def _document(verdict: Verdict, halts: Sequence[Halt]) -> dict[str, Any]:
     compared = verdict.comparison
     return {
         "action": verdict.action,
@@ -146,6 +155,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
         "share": verdict.share,
         "next_share": verdict.next_share,
         "reason": verdict.reason,
+        "halted": [one.why for one in _halts(verdict, halts)],
         "since": compared.since,
         "until": compared.until,
         "paths": {one.path: _finite(one) for one in (compared.path, compared.control)},
