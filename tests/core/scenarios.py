@@ -1,6 +1,6 @@
 """What hypothesis draws for the simulator: configurations, crowds of callers, and what becomes of their attempts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import cycle
 from typing import Any
 
@@ -68,8 +68,14 @@ breaker = settings_of(
 retries = settings_of(
     {"pause": some(0.01, 0.5, 10), "pause_at_most": some(0.01, 8), "budget": some(0, 1, 10), "refill": some(0, 0.1, 1)}
 )
-counted = st.dictionaries(some(*BACKENDS, "allowance", "proxy/small", "direct/large"), st.integers(1, 3), max_size=3)
-limits = settings_of({"concurrency": counted, "per_minute": counted, "max_wait": some(0, 1, 10)})
+
+
+def limits_of(known: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
+    """Limits of backends, quotas and targets that there are."""
+    counted = st.dictionaries(some(*known), st.integers(1, 3), max_size=3)
+    return settings_of({"concurrency": counted, "per_minute": counted, "max_wait": some(0, 1, 10)})
+
+
 fallback = settings_of({"skip_backend_after": st.integers(1, 3)})
 OFF = {"enabled": False}
 off = st.just(OFF)
@@ -90,16 +96,19 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
     assume(not any(names.isdisjoint(path) for names in served for path in paths.values()))
     control, *others = paths
     split = {"control": control, "shares": {path: draw(some(0, 10, 50, 100)) for path in others}}
+    served_by = {
+        model: {"on": {backend: f"{backend}:{model}" for backend in on[model]}} | draw(settings_of(optional))
+        for model in models
+    }
+    quotas = {one["quota"] for one in served_by.values() if "quota" in one}
+    limits = limits_of(sorted({*backends, *quotas, *(f"{name}/{model}" for model in models for name in on[model])}))
     rules = {"breaker": breaker | off, "retries": retries | off, "limits": limits | off, "fallback": fallback}
     plugins = draw(st.fixed_dictionaries({}, optional=rules))
     enabled = {hook: [name for name in names if plugins.get(name) != OFF] for hook, names in CONCERNS.items()}
     return {
         "router": draw(router),
         "plugins": plugins,
-        "models": {
-            model: {"on": {backend: f"{backend}:{model}" for backend in on[model]}} | draw(settings_of(optional))
-            for model in models
-        },
+        "models": served_by,
         "tasks": tasks,
         "paths": paths,
         "rollout": split | {"without_unit": draw(some("control", "draw"))},
