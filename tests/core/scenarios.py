@@ -100,8 +100,8 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
         model: {"on": {backend: f"{backend}:{model}" for backend in on[model]}} | draw(settings_of(optional))
         for model in models
     }
-    quotas = {one["quota"] for one in served_by.values() if "quota" in one}
-    limits = limits_of(sorted({*backends, *quotas, *(f"{name}/{model}" for model in models for name in on[model])}))
+    quotas = ["allowance"] if any("quota" in one for one in served_by.values()) else []
+    limits = limits_of([*backends, *quotas, *(f"{name}/{model}" for model in models for name in on[model])])
     rules = {"breaker": breaker | off, "retries": retries | off, "limits": limits | off, "fallback": fallback}
     plugins = draw(st.fixed_dictionaries({}, optional=rules))
     enabled = {hook: [name for name in names if plugins.get(name) != OFF] for hook, names in CONCERNS.items()}
