@@ -28,8 +28,7 @@ def chat_body(target: Target, request: Request, extra_body: Mapping[str, object]
 def encode(body: Mapping[str, object]) -> bytes | Failure:
     """The body as JSON in UTF-8, or a failure that names the key whose value JSON cannot carry."""
     try:
-        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
-        return text.encode()
+        return _ENCODER.encode(body).encode()
     except (TypeError, ValueError, RecursionError):
         # Not the exception's own text: it can quote the value.
         return Failure.of(
@@ -44,6 +43,10 @@ def _plain(value: object) -> object:
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return list(cast("Sequence[object]", value))
     raise TypeError
+
+
+# Made once: `json.dumps` with choices of one's own makes one at every call.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
 
 
 def _culprit(value: object) -> str:
