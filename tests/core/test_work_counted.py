@@ -1,0 +1,110 @@
+"""How much the router works for one request, counted in instructions of the interpreter: no clock, no noise.
+
+A time tells a slow-down only on a machine that is quiet; a count tells it everywhere. Raise a bound here only with a
+reason that is worth it for everybody who routes a request, and lower it when work was taken away.
+"""
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from pointsman.chat import Chunk
+from pointsman.intake import Call
+from pointsman.loading import from_config
+from pointsman.plan import Answered, Attempt, Failed, Relay, plan
+from pointsman.recorder import Recorder
+from tests.core.support import Scripted, answer, failure
+
+REQUEST, FALLBACK = 2900, 2250
+"""Instructions: for a request that is answered at once, and for one more attempt after a failure."""
+
+pytestmark = pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11), reason="the same code is another number of instructions in another Python"
+)
+
+
+def instructions(work: Callable[[], Any]) -> int:
+    """How many the interpreter carries out for it, in Python code."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def config(tasks: int = 1, models: int = 2, plugins: int = 0) -> dict[str, Any]:
+    backends = ["proxy", "direct"]
+    names = [f"model-{number}" for number in range(max(models, 2))]
+    return {
+        "plugins": {
+            **{name: Scripted() for name in backends},
+            **{f"more-{number}": Scripted() for number in range(plugins)},
+        },
+        "models": {name: {"on": dict.fromkeys(backends, name)} for name in names},
+        "tasks": {f"task-{number}": {"models": names[:2]} for number in range(tasks)},
+        "paths": {"proxied": backends, "direct": ["direct"]},
+        "rollout": {"control": "direct", "shares": {"proxied": 100}},
+    }
+
+
+def request(made: dict[str, Any], *outcomes: Any) -> Callable[[], Any]:
+    """One request with rollout, breaker, retries and a listener; its attempts end so."""
+    snapshot = from_config(made)
+
+    def work() -> None:
+        call = Call.of(snapshot, "hello", task="task-0", unit=42)
+        steps = plan(Recorder.of(call.request, snapshot, lambda _: None), call.time_allowed)
+        step = next(steps)
+        for outcome in outcomes:
+            assert isinstance(step, (Attempt, Relay))
+            try:
+                step = steps.send(outcome)
+            except StopIteration:
+                return
+
+    work()  # what is kept for later requests is made by the first
+    return work
+
+
+ONCE = (Answered(answer()),)
+
+
+def test_a_request_is_no_more_work_than_it_was():
+    assert instructions(request(config(), *ONCE)) <= REQUEST
+
+
+def test_one_more_attempt_is_no_more_work_than_it_was():
+    failed = Failed(failure("rate_limit", blames="model", breaker="neutral"))
+    both = instructions(request(config(), failed, *ONCE))
+    assert both - instructions(request(config(), *ONCE)) <= FALLBACK
+
+
+@pytest.mark.parametrize("more", [{"tasks": 50}, {"models": 50}, {"plugins": 50}])
+def test_a_request_is_as_much_work_however_much_is_configured(more):
+    assert instructions(request(config(**more), *ONCE)) == instructions(request(config(), *ONCE))
+
+
+def test_the_count_sees_work_that_is_added():
+    def more() -> None:
+        work()
+        sum(number for number in range(100))
+
+    work = request(config(), *ONCE)
+    assert instructions(more) > instructions(work) + 300
+
+
+def test_a_chunk_is_made_in_few_instructions():
+    assert instructions(lambda: Chunk(text="a word")) <= 120
