@@ -191,6 +191,21 @@ def test_a_plugin_that_assigns_a_path_which_does_not_exist_is_named():
         router.explain(unit="mette@acme")
 
 
+@define(eq=False)
+class Late(ModelSelection):
+    """Employees, after everyone else has had their say."""
+
+    @hookimpl
+    def select_model(self, request, candidates, ctx):
+        return Selection(candidates, why="an employee", assignment=Assignment(path="beta"))
+
+
+def test_a_plugin_that_assigns_after_the_rollout_is_told_where_to_stand():
+    wrong = r"plugin staff: select_model assigned a path after the rollout .*; mark it tryfirst=True"
+    with Router(config(plugins={"staff": Late()})) as router, pytest.raises(PluginError, match=wrong):
+        router.explain(unit="mette@acme")
+
+
 def test_events_say_which_rollout_and_which_share_it_was():
     run = drive(
         config(rollouts={"drafts": DRAFTS | {"shares": {"proxied": 30, "beta": 20}}}),

@@ -62,6 +62,14 @@ def select(
                     "select_model",
                     f"assigned a path that is not in [paths]; {suggest(assignment.path, paths)}",
                 )
+            if ctx.assignment is not None and ctx.assignment.backends and not assignment.backends:
+                # It would be recorded, and the backends of another path asked.
+                raise _at_fault(
+                    step.plugin,
+                    "select_model",
+                    "assigned a path after the rollout had put the backends of one in order; "
+                    "mark it tryfirst=True, or name it before rollout in [order]",
+                )
     return selection
 
 
