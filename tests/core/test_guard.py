@@ -167,6 +167,12 @@ def test_changed_shares_begin_the_comparison_anew():
         assert serve(router, 10)["proxied"] == "direct"
 
 
+@pytest.mark.parametrize("order", [["rollout", "tasks"], ["tasks", "rollout", "guard"]])
+def test_a_guard_after_the_rollout_is_refused(order):
+    with pytest.raises(ConfigError, match=r"order.select_model: guard has to come before rollout; name it there"):
+        Router({**config(), "order": {"select_model": order}})
+
+
 # Sticky, until a person resumes
 
 

@@ -10,6 +10,7 @@ from attrs import frozen
 from .complaints import Complaint, KeyPath, dotted, nearest, suggest
 from .config import Config
 from .plugins import Plugin
+from .policy.guard import Guard
 from .policy.limits import Limits
 from .rollout_checks import repeated, rollout_tables, rollouts
 
@@ -27,6 +28,7 @@ def check(
     yield from _tasks(config)
     yield from _paths(config, doubtful)
     yield from rollouts(config)
+    yield from _guarded(config, plugins)
     yield from _names(config, backends, doubtful)
     if not doubtful:
         yield from _limits(config, plugins, backends)
@@ -136,6 +138,15 @@ def _no_backend(config: Config, name: str, backends: AbstractSet[str]) -> str:
     if nearest(name, backends):
         return f'no backend "{name}"{others}'
     return f'no backend "{name}"; add a table [{table}]{others}'
+
+
+def _guarded(config: Config, plugins: Iterable[Plugin]) -> Iterator[Complaint]:
+    """After the rollout the guard could only say that units take control, and not lead them there."""
+    order = config.order.get("select_model", ())
+    guards = [plugin.name for plugin in plugins if isinstance(plugin.instance, Guard)]
+    for guard in guards:
+        if "rollout" in order and guard not in order[: order.index("rollout")]:
+            yield Complaint(("order", "select_model"), f"{guard} has to come before rollout; name it there")
 
 
 def _limits(config: Config, plugins: Iterable[Plugin], backends: AbstractSet[str]) -> Iterator[Complaint]:
