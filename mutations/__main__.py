@@ -28,7 +28,7 @@ FILES = (
 TESTS = tuple(
     f"tests/core/test_{name}.py"
     for name in (
-        *("plan", "fallback", "gate", "rollout", "circuit", "breaker"),
+        *("plan", "fallback", "gate", "rollout", "rollouts", "guard", "circuit", "breaker"),
         *("retries", "limits", "last_resort", "policy_settings", "steps", "asking"),
     )
 )
