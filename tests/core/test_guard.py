@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from random import Random
 
 import pytest
@@ -167,6 +169,13 @@ def test_changed_shares_begin_the_comparison_anew():
         assert serve(router, 10)["proxied"] == "direct"
 
 
+@pytest.mark.parametrize("changed", [{"control": "beta"}, {"salt": "other"}, {"shares": {"proxied": 40}}])
+def test_who_is_compared_with_whom_begins_anew_with_the_rollout(changed):
+    watch = Watch("proxied", ROLLOUT, 2000)
+    assert watch.is_of(evolve(ROLLOUT, steps=(50, 100)))
+    assert not watch.is_of(evolve(ROLLOUT, **changed))
+
+
 @pytest.mark.parametrize("order", [["rollout", "tasks"], ["tasks", "rollout", "guard"]])
 def test_a_guard_after_the_rollout_is_refused(order):
     with pytest.raises(ConfigError, match=r"order.select_model: guard has to come before rollout; name it there"):
@@ -253,6 +262,27 @@ def test_what_could_not_be_written_stays_halted_and_is_written_when_it_can_be(tm
         file.write_text(json.dumps(others) + "\n")
         assert serve(router, 1)["proxied"] == "direct"
     assert [json.loads(line)["path"] for line in file.read_text().splitlines()] == ["x", "proxied"]
+
+
+ON_A_DISK_THAT_FILLS_UP = """
+import resource, sys
+from pathlib import Path
+from pointsman.policy.halts import HaltFile, Way
+file = HaltFile(Path(sys.argv[1]))
+file.remove(Way("default", "proxied"), 1.0)
+size = file.path.stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, size + 20))
+try:
+    file.remove(Way("default", "proxied"), 2.0)
+except OSError:
+    print(file.path.stat().st_size == size, file.read())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits to the size of a file")
+def test_a_full_disk_leaves_no_half_a_line(tmp_path):
+    arguments = [sys.executable, "-c", ON_A_DISK_THAT_FILLS_UP, str(tmp_path / "halts.jsonl")]
+    assert subprocess.run(arguments, capture_output=True, text=True, check=True).stdout == "True {}\n"
 
 
 def test_a_file_that_is_gone_resumes_nothing(tmp_path, monkeypatch):

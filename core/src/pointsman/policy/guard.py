@@ -52,9 +52,14 @@ class Watch:
 
     def __init__(self, path: str, rollout: RolloutSettings, window: int) -> None:
         self.path = path
-        self.shares = dict(rollout.shares)
+        self.rollout = rollout
         self._window = window
         self.trials = deque([Trial()], maxlen=TRIALS)
+
+    def is_of(self, rollout: RolloutSettings) -> bool:
+        """Whether requests are put on paths now as they were since it began."""
+        was = self.rollout
+        return (was.control, was.salt, was.shares) == (rollout.control, rollout.salt, rollout.shares)
 
     def count(self, *, on_path: bool, setback: bool) -> None:
         """One more request."""
@@ -179,7 +184,7 @@ class Guard(ModelSelection, MetricEmission):
         for path in rollout.shares if assignment.path == rollout.control else (assignment.path,):
             way = Way(assignment.rollout, path)
             watch = here.watches.get(way)
-            if watch is None or watch.shares != rollout.shares:
+            if watch is None or not watch.is_of(rollout):
                 watch = here.watches[way] = Watch(path, rollout, self.window)
             on_path = assignment.path == path
             watch.count(on_path=on_path, setback=setback)

@@ -6,7 +6,9 @@ read what happened.
 """
 
 import json
+import os
 from collections.abc import Mapping
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -80,8 +82,13 @@ class HaltFile:
         self._append({"event": "resumed", "time": time, "rollout": way.rollout, "path": way.path})
 
     def _append(self, entry: Mapping[str, object]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        line = (json.dumps(entry) + "\n").encode()
+        with self.path.open("ab", buffering=0) as file:
+            written = file.write(line)
+            if written < len(line):
+                # On a full disk. Half a line would be in the way of every later start.
+                file.truncate(file.tell() - written)
+                raise OSError(ENOSPC, os.strerror(ENOSPC), str(self.path))
 
     def _parsed(self, line: str, number: int) -> tuple[Way, Halt | None]:
         try:
