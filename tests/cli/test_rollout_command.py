@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -207,6 +208,22 @@ def test_a_file_that_was_changed_meanwhile_is_not_overwritten(desk: Desk) -> Non
         edited.write()
     assert read(desk) == CONFIG + "# somebody was here\n"
     assert [path.name for path in desk.folder.iterdir() if path.suffix == ".new"] == []
+
+
+def test_of_two_commands_at_the_same_moment_one_waits_and_then_writes_nothing(desk: Desk) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    from pointsman.cli.rollout.editing import edit  # noqa: PLC0415 - as above
+
+    edited = edit(Path("pointsman.toml"), {"default": {"shares": {"both": 60.0}}})
+    with ThreadPoolExecutor() as pool, (desk.folder / "pointsman.toml").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        writing = pool.submit(edited.write)
+        assert not wait([writing], timeout=0.3).done
+        desk.configure(CONFIG + "# the other one\n")
+        fcntl.flock(file, fcntl.LOCK_UN)
+        with pytest.raises(SystemExit):
+            writing.result()
+    assert read(desk) == CONFIG + "# the other one\n"
 
 
 # off, on

@@ -17,6 +17,11 @@ from pointsman.config import DEFAULT_ROLLOUT
 from pointsman.errors import ConfigError
 from pointsman.loading import from_toml
 
+try:
+    import fcntl
+except ImportError:  # Windows, where two commands at the same moment can undo one another
+    fcntl = None
+
 from ..output import FAILED, say, wrong_use
 from .placing import with_key
 
@@ -52,9 +57,10 @@ class Edit:
                 from_toml(new, read_secrets=False)
             except ConfigError as error:
                 raise ConfigError([evolve(one, file=str(self.path)) for one in error.problems]) from None
-            if _read(self.path) != self.before:
-                wrong_use(f"{self.path} was changed by somebody else in the meantime; nothing is written")
-            new.replace(target)
+            with _alone(target):
+                if _read(self.path) != self.before:
+                    wrong_use(f"{self.path} was changed by somebody else in the meantime; nothing is written")
+                new.replace(target)
 
 
 def edit(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> Edit:
@@ -140,6 +146,20 @@ def _place(name: str) -> tuple[str, ...]:
 
 def _read(path: Path) -> str:
     return path.read_bytes().decode("utf-8")
+
+
+@contextmanager
+def _alone(target: Path) -> Generator[None]:
+    """Lets one command after the other look whether a file is as it was and replace it.
+
+    Who waited for the file that was replaced finds another one in its place.
+    """
+    if fcntl is None:
+        yield
+        return
+    with target.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
