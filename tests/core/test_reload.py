@@ -463,6 +463,71 @@ def test_a_hundred_changes_under_load_lose_no_request_and_mix_no_two_configurati
     assert set(by_word.values()) == {2}, "each was started once and closed once"
 
 
+def test_a_hundred_watched_changes_under_load_each_take_effect_within_a_second(file, tmp_path, monkeypatch):
+    """In every way in which files change, with broken ones in between, asked in both faces all along."""
+    # The file is looked at twenty times as often, so that a hundred changes take seconds; how soon one is seen at the
+    # usual pace, the tests above hold.
+    monkeypatch.setattr("pointsman.config_file.LOOK_EVERY", 0.01)
+    stop = threading.Event()
+    answers: list[str] = []
+    wrong: list[BaseException] = []
+
+    def swap_link(**changed: str) -> None:
+        for name, value in changed.items():
+            setattr(file, name, value)
+        file.path = tmp_path / f"{file.model}.toml"
+        file.write()
+        other = tmp_path / "link.new"
+        other.symlink_to(file.path)
+        other.replace(link)
+
+    def blocking(router: Router) -> None:
+        while not stop.wait(0.002):
+            try:
+                answers.append(ask(router))
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is one too many
+                wrong.append(error)
+
+    async def several(router: Router) -> None:
+        while not stop.is_set():
+            await asyncio.sleep(0.002)
+            replies = await asyncio.gather(*(router.acomplete("hello") for _ in range(4)), return_exceptions=True)
+            for one in replies:
+                if isinstance(one, BaseException):
+                    wrong.append(one)
+                else:
+                    answers.append(one.text)
+
+    link = tmp_path / "current.toml"
+    link.symlink_to(file.path)
+    with Router.from_toml(link) as router:
+        crowd = [
+            threading.Thread(target=blocking, args=(router,)),
+            threading.Thread(target=lambda: asyncio.run(several(router))),
+        ]
+        for one in crowd:
+            one.start()
+        ways: list[Callable[..., None]] = [file.write, file.move_over, file.dribble, swap_link]
+        for number in range(1, 101):
+            ways[number % 4](model=f"m{number}", backend=f'word = "w{number}"')
+            eventually(router, f"w{number} m{number}")
+            if number % 10 == 0:
+                refused = len(heard(router, ConfigRejected))
+                file.path.write_text("[broken", "utf-8")
+                began = time.monotonic()
+                while len(heard(router, ConfigRejected)) == refused:
+                    assert time.monotonic() - began < WITHIN
+                    time.sleep(0.01)
+                assert ask(router) == f"w{number} m{number}"
+        stop.set()
+        for one in crowd:
+            one.join()
+        reports = router.close()
+    assert wrong == []
+    assert {answer for answer in answers if answer != "one m1"} <= {f"w{number} m{number}" for number in range(101)}
+    assert sum(report.lost + report.dropped + report.waiting for report in reports) == 0
+
+
 def test_a_forked_child_goes_on_watching(file):
     if not hasattr(os, "fork"):
         pytest.skip("this system does not fork")
