@@ -379,8 +379,8 @@ def test_status_can_be_told_where_to_begin(desk: Desk, kept: list[RecordedReques
     assert later["paths"]["both"]["success"]["seen"] == 1.0
     assert later["since"] == 1.7e9 + 900
     said = desk.run("rollout", "status", "--since", "2023-11-14T22:28:20+00:00").stdout
-    assert "when the shares came to be" not in said
-    assert "when the shares came to be what they are" in desk.run("rollout", "status").stdout
+    assert "the first request under the present shares" not in said
+    assert "the first request under the present shares" in desk.run("rollout", "status").stdout
     assert '"last week" is no time' in desk.run("rollout", "status", "--since", "last week", status=2).stderr
 
 
@@ -390,6 +390,16 @@ def test_status_tells_what_is_halted(desk: Desk, kept: list[RecordedRequest]) ->
     kept += [recorded(path, number) for path in ("both", "one") for number in range(5)]
     assert "both is halted: it is worse; `pointsman rollout resume` ends that" in desk.run("rollout", "status").stdout
     assert desk.document("rollout", "status")["default"][0]["halted"] == ["it is worse"]
+
+
+def test_status_says_where_a_share_stands_that_the_programs_may_read_otherwise(
+    desk: Desk, kept: list[RecordedRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kept == []
+    monkeypatch.delenv("BOTH_PERCENT", raising=False)
+    desk.configure(CONFIG.replace("both = 50", 'both = { env = "BOTH_PERCENT", default = 5 }') + "[plugins.kept]\n")
+    said = desk.run("rollout", "status").stdout
+    assert "The share stands in the environment variable BOTH_PERCENT; this is what it says here." in said
 
 
 def test_status_says_how_to_have_requests_recorded(desk: Desk) -> None:

@@ -246,6 +246,13 @@ def test_a_file_that_somebody_spoilt_is_refused_with_its_line(tmp_path):
         Router(config(guard={"file": str(file)}))
 
 
+@pytest.mark.parametrize("spoil", [lambda file: file.mkdir(), lambda file: file.write_bytes(b"\xff\xfe")])
+def test_a_file_that_cannot_be_one_of_halts_is_refused_in_words(tmp_path, spoil):
+    spoil(file := tmp_path / "halts")
+    with pytest.raises(ConfigError, match=r"plugins\.guard\.file: .* cannot be read: .*; name a file for halts alone"):
+        Router(config(guard={"file": str(file)}))
+
+
 def test_a_file_that_cannot_be_written_does_not_keep_the_path_from_being_halted(tmp_path, caplog):
     with Router(config(proxy=forever(failure("connect")), guard={"file": str(tmp_path / "no" / "halts")})) as router:
         assert serve(router)["proxied"] == "direct"

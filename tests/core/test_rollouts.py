@@ -58,6 +58,15 @@ def test_a_task_takes_part_in_its_own_rollout_and_all_others_in_the_one_without_
     }
 
 
+def test_no_rollout_without_a_name_is_needed_where_every_task_has_its_own():
+    made = config(rollouts={"all": DRAFTS | {"tasks": ["chat", "drafts", "leads"]}})
+    del made["rollout"]
+    with Router(made) as router:
+        assert router.explain(task="leads", unit=1).assignment is not None
+    made["rollouts"]["all"]["tasks"].remove("leads")
+    assert problems(made) == ['paths: more than one path needs a rollout that chooses: [rollout] control = "proxied"']
+
+
 def test_the_off_switch_of_one_rollout_leaves_the_others_alone():
     off = config(shares={"proxied": 100}, rollouts={"drafts": DRAFTS | {"off": True}})
     with Router(off) as router:

@@ -190,10 +190,23 @@ def test_below_the_first_step_there_is_nothing():
     assert judged(records, share=10.0).next_share == 0.0
 
 
-def test_after_the_last_step_the_old_path_goes():
+def test_at_the_last_step_before_everyone_the_old_path_stays():
     verdict = judged(series("proxied") + series("direct"), steps=(10.0, 50.0))
-    assert (verdict.action, verdict.next_share) == ("done", 50.0)
-    assert verdict.reason.startswith("done, remove the old path direct: ")
+    assert (verdict.action, verdict.next_share) == ("hold", 50.0)
+    assert verdict.reason.startswith(
+        "hold at 50 %: the last of the planned steps is reached; plan another one to go on; "
+    )
+
+
+def test_where_most_requests_fail_on_both_paths_nobody_is_moved():
+    verdict = judged(series("proxied", failed=1.0) + series("direct", failed=1.0))
+    assert verdict.action == "hold"
+    assert "most requests fail on both paths" in verdict.reason
+
+
+def test_requests_that_their_callers_ended_are_told_where_there_are_no_others():
+    verdict = judged([evolve(one, outcome="abandoned") for one in series("proxied")] + series("direct"))
+    assert "nothing of proxied was recorded since the shares are what they are, but for " in verdict.reason
 
 
 def test_too_few_requests_hold_and_say_so():

@@ -70,7 +70,9 @@ def _paths(config: Config, doubtful: AbstractSet[KeyPath]) -> Iterator[Complaint
         if not backends:
             yield Complaint(("paths", name), "the path is empty; name at least one backend")
         yield from repeated(("paths", name), backends, "on this path")
-    if len(config.paths) > 1 and config.rollout is None and ("rollout",) not in doubtful:
+    elsewhere = {task for rollout in config.rollouts.values() for task in rollout.tasks}
+    needed = not config.tasks or config.tasks.keys() - elsewhere
+    if len(config.paths) > 1 and config.rollout is None and needed and ("rollout",) not in doubtful:
         first = next(iter(config.paths))
         yield Complaint(("paths",), f'more than one path needs a rollout that chooses: [rollout] control = "{first}"')
 

@@ -47,12 +47,15 @@ class HaltFile:
         return self._look() not in (None, self._seen)
 
     def read(self) -> dict[Way, Halt]:
-        """What is halted. Raises `ValueError`, to be read, for a line that nobody here has written."""
+        """What is halted. Raises `ValueError`, to be read, for what nobody here has written."""
         self._seen = self._look()
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return {}
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ValueError(f"file: {self.path} cannot be read: {why}; name a file for halts alone") from None
         halts: dict[Way, Halt] = {}
         for number, line in enumerate(lines, start=1):
             if not line.strip():

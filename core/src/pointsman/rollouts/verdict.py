@@ -24,6 +24,9 @@ Action: TypeAlias = Literal["advance", "hold", "step_back", "done"]
 EVERYONE = 100.0
 """Per cent."""
 
+MOSTLY = 0.5
+"""Of requests: where fewer are answered on both paths, neither is one to move anybody to."""
+
 
 @frozen(kw_only=True)
 class Verdict:
@@ -98,10 +101,11 @@ def _decide(  # noqa: PLR0917 - it is one half of `judge`
         return "hold", share, f"chance puts nobody on {path.path}, so there is nothing to judge{planned}"
     if share + others >= EVERYONE:
         why = f"chance puts nobody on {control.path}, so there is nothing to compare {path.path} with"
-        return ("done" if after is None else "hold"), share, why
+        return ("done" if share >= EVERYONE else "hold"), share, why
     for one in (path, control):
         if one.requests == 0:
-            return "hold", share, f"nothing of {one.path} was recorded since the shares are what they are"
+            left = f", but for {one.left_out:,} requests that their callers ended" if one.left_out else ""
+            return "hold", share, f"nothing of {one.path} was recorded since the shares are what they are{left}"
     of_both = f"in {path.requests:,} requests of {path.path} and {control.requests:,} of {control.path}"
     worse = [one for one in findings if one.standing == "worse"]
     if worse:
@@ -110,6 +114,8 @@ def _decide(  # noqa: PLR0917 - it is one half of `judge`
     if few:
         counts = " and ".join(f"{one.requests} of {one.path}" for one in few)
         return "hold", share, f"{settings.at_least} requests of each path are the least, and there are {counts}"
+    if path.success.interval.high < MOSTLY and control.success.interval.high < MOSTLY:
+        return "hold", share, f"most requests fail on both paths, {of_both}: put that right first"
     required = [one for one in findings if one.measure in settings.required and one.standing != "nothing"]
     unsettled = [one for one in required if one.standing == "open"]
     if unsettled or not required:
@@ -117,7 +123,7 @@ def _decide(  # noqa: PLR0917 - it is one half of `judge`
         return "hold", share, f"not proved yet, {of_both}: {what}"
     fine = f"{path.path} is proved not worse than is tolerated, {of_both}: {_joined(required)}"
     if after is None:
-        return "done", share, fine
+        return "hold", share, f"the last of the planned steps is reached; plan another one to go on; {fine}"
     if after + others > EVERYONE:
         return "hold", share, f"other paths have {others:g} % and leave no room for {after:g} %; {fine}"
     return "advance", after, fine

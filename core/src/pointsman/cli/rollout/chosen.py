@@ -1,6 +1,7 @@
 """What the commands of a rollout are told on the command line."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pointsman.complaints import suggest
 from pointsman.config import DEFAULT_ROLLOUT, Config, RolloutSettings
@@ -64,3 +65,10 @@ def shares_of(words: Sequence[str]) -> dict[str, float]:
 def percent(share: float) -> str:
     """A share for people: as many digits as it has, and at most three after the point."""
     return f"{round(share, 3):g} %"
+
+
+def variables_of(written: Mapping[str, Any], name: str) -> dict[str, str]:
+    """For each path of a rollout whose share stands in the environment, the variable that the file names."""
+    table: Any = written["rollout"] if name == DEFAULT_ROLLOUT else written["rollouts"][name]
+    shares: Mapping[str, Any] = table.get("shares", {})
+    return {path: share["env"] for path, share in shares.items() if isinstance(share, Mapping)}

@@ -20,7 +20,7 @@ from pointsman.toml_positions import locate
 
 from ..columns import heading, line, table
 from ..output import print_json
-from .chosen import halted_words, halts_of, percent, rollouts_of
+from .chosen import halted_words, halts_of, percent, rollouts_of, variables_of
 
 
 def run(config: str, name: str | None, units: Sequence[str], *, as_json: bool) -> None:
@@ -98,14 +98,11 @@ def _origins(
 ) -> Mapping[str, str]:
     """Where each share is said: a line, and the environment variable that the line names."""
     place = ("rollout",) if name == DEFAULT_ROLLOUT else ("rollouts", name)
-    table_: Any = written
-    for key in place:
-        table_ = table_[key]
+    variables = variables_of(written, name)
     origins: dict[str, str] = {}
     for path in rollout.shares:
         at = places.get((*place, "shares", path), "")
-        given = table_["shares"][path]
-        origins[path] = f"environment variable {given['env']}, {at}" if isinstance(given, Mapping) else at
+        origins[path] = f"environment variable {variables[path]}, {at}" if path in variables else at
     return origins
 
 

@@ -16,12 +16,13 @@ from pointsman.records import RecordedRequest
 from pointsman.rollouts.comparison import PathFigures
 from pointsman.rollouts.observed import Estimate
 from pointsman.rollouts.verdict import Verdict, judge
+from pointsman.toml_file import read
 
 from ..columns import heading, line, table
 from ..logs import query
 from ..output import print_json, wrong_use
 from ..recordings import recorded
-from .chosen import halted_words, halts_of, percent, rollouts_of
+from .chosen import halted_words, halts_of, percent, rollouts_of, variables_of
 
 
 def run(config: str, name: str | None, *, since: str | None, keeper: str | None, as_json: bool) -> None:
@@ -40,10 +41,13 @@ def run(config: str, name: str | None, *, since: str | None, keeper: str | None,
             {one: [_document(verdict, halts_of(snapshot, one)) for verdict in found] for one, found in verdicts.items()}
         )
         return
+    written = read(Path(config))[1]
     for number, (one, verdict) in enumerate((one, verdict) for one, found in verdicts.items() for verdict in found):
         if number:
             click.echo()
-        _tell(one, verdict, "" if since else ", when the shares came to be what they are")
+        if variable := variables_of(written, one).get(verdict.comparison.path.path):
+            line(f"The share stands in the environment variable {variable}; this is what it says here.", dim=True)
+        _tell(one, verdict, "" if since else ", the first request under the present shares")
         for halt in _halts(verdict, halts_of(snapshot, one)):
             line(halted_words(halt))
 
