@@ -29,7 +29,7 @@ LONGEST = 20_000
 def halted_after(path: float, control: float, share: float, seed: int, longest: int = LONGEST) -> int | None:
     """Requests of the path until it is halted; the rates are those of setbacks."""
     guard, chance = Guard(), Random(seed)
-    watch = Watch("path", RolloutSettings(control="control", shares={"path": share * 100}), guard.window)
+    watch = Watch(RolloutSettings(control="control", shares={"path": share * 100}), guard.window)
     requests = 0
     while requests < longest:
         on_path = chance.random() < share

@@ -16,6 +16,7 @@ from pointsman.events import RolloutHalted
 from pointsman.loading import from_config
 from pointsman.policy.guard import Guard, Watch
 from pointsman.policy.rollout import bucket_in, path_of
+from pointsman.rollouts.sequential import evidence
 from tests.core.support import Collecting, Scripted, chat, decided, drive, failure, table
 
 QUICK = {"at_least": 20, "false_alarms": 0.01}
@@ -171,7 +172,7 @@ def test_changed_shares_begin_the_comparison_anew():
 
 @pytest.mark.parametrize("changed", [{"control": "beta"}, {"salt": "other"}, {"shares": {"proxied": 40}}])
 def test_who_is_compared_with_whom_begins_anew_with_the_rollout(changed):
-    watch = Watch("proxied", ROLLOUT, 2000)
+    watch = Watch(ROLLOUT, 2000)
     assert watch.is_of(evolve(ROLLOUT, steps=(50, 100)))
     assert not watch.is_of(evolve(ROLLOUT, **changed))
 
@@ -375,7 +376,7 @@ def test_a_path_that_begins_to_fail_after_a_long_good_time_is_out_as_soon():
 
 
 def test_a_trial_ends_after_its_window_and_the_next_has_begun_half_way():
-    watch = Watch("proxied", ROLLOUT, 100)
+    watch = Watch(ROLLOUT, 100)
     for _ in range(49):
         watch.count(on_path=True, setback=False)
     assert [trial.path.total for trial in watch.trials] == [49]
@@ -386,3 +387,34 @@ def test_a_trial_ends_after_its_window_and_the_next_has_begun_half_way():
     assert [trial.path.total for trial in watch.trials] == [51, 1]
     watch.count(on_path=False, setback=False)
     assert [trial.control.total for trial in watch.trials] == [1, 1]
+
+
+def test_requests_of_control_begin_no_trial():
+    watch = Watch(ROLLOUT, 100)
+    for _ in range(50):
+        watch.count(on_path=True, setback=False)
+    watch.count(on_path=False, setback=False)
+    assert [(trial.path.total, trial.control.total) for trial in watch.trials] == [(50, 1)]
+
+
+@pytest.mark.parametrize("scarce", [True, False], ids=["the path", "control"])
+def test_both_sides_have_to_have_enough_requests(scarce):
+    watch = Watch(ROLLOUT, 10_000)
+    for _ in range(400):
+        watch.count(on_path=not scarce, setback=not scarce)
+    for _ in range(29):
+        watch.count(on_path=scarce, setback=scarce)
+    assert watch.worse(0.0, 30, 0.0) is None
+    watch.count(on_path=scarce, setback=scarce)
+    assert watch.worse(0.0, 30, 0.0) is watch.trials[0]
+
+
+def test_evidence_that_is_just_enough_is_enough():
+    watch = Watch(ROLLOUT, 10_000)
+    for setback in (True, False):
+        for _ in range(50):
+            watch.count(on_path=setback, setback=setback)
+    (trial,) = watch.trials
+    just = evidence(trial.path, trial.control, 0.0)
+    assert watch.worse(0.0, 50, just) is trial
+    assert watch.worse(0.0, 50, just + 1e-9) is None

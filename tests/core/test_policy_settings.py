@@ -6,6 +6,7 @@ from attrs import fields
 from pointsman.errors import ConfigError
 from pointsman.policy.breaker import Breaker
 from pointsman.policy.fallback import Fallback
+from pointsman.policy.guard import Guard
 from pointsman.policy.limits import Limits
 from pointsman.policy.retries import Retries
 from pointsman.router import Router
@@ -25,6 +26,7 @@ DEFAULTS: dict[type, dict[str, object]] = {
     Retries: {"pause": 0.5, "pause_at_most": 8, "budget": 10, "refill": 0.1},
     Limits: {"concurrency": {}, "per_minute": {}, "max_wait": 10},
     Fallback: {"skip_backend_after": 2},
+    Guard: {"margin": 0.02, "false_alarms": 0.001, "window": 2000, "at_least": 50, "file": None},
 }
 
 LEAST = [
@@ -42,8 +44,17 @@ LEAST = [
     ("retries", "refill", 0.0, -0.1),
     ("limits", "max_wait", 0.0, -0.1),
     ("fallback", "skip_backend_after", 1, 0),
+    ("guard", "margin", 0.0, -0.1),
+    ("guard", "false_alarms", 1e-9, 0.0),
+    ("guard", "window", 100, 99),
+    ("guard", "at_least", 20, 19),
 ]
-MOST = [("breaker", "failure_share", 1.0, 1.001), ("retries", "refill", 1.0, 1.001)]
+MOST = [
+    ("breaker", "failure_share", 1.0, 1.001),
+    ("retries", "refill", 1.0, 1.001),
+    ("guard", "margin", 0.999, 1.0),
+    ("guard", "false_alarms", 0.999, 1.0),
+]
 
 
 @pytest.mark.parametrize("plugin", DEFAULTS)

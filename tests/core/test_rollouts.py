@@ -209,6 +209,13 @@ class Late(ModelSelection):
         return Selection(candidates, why="an employee", assignment=Assignment(path="beta"))
 
 
+def test_without_paths_a_plugin_may_call_its_own_what_it_likes():
+    made = config(plugins={"staff": Staff("betta")})
+    del made["paths"], made["rollout"]
+    with Router(made) as router:
+        assert router.explain(unit="mette@acme").path == "betta"
+
+
 def test_a_plugin_that_assigns_after_the_rollout_is_told_where_to_stand():
     wrong = r"plugin staff: select_model assigned a path after the rollout .*; mark it tryfirst=True"
     with Router(config(plugins={"staff": Late()})) as router, pytest.raises(PluginError, match=wrong):

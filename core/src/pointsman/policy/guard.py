@@ -50,8 +50,7 @@ class Trial:
 class Watch:
     """The trials of one path under one setting of its rollout."""
 
-    def __init__(self, path: str, rollout: RolloutSettings, window: int) -> None:
-        self.path = path
+    def __init__(self, rollout: RolloutSettings, window: int) -> None:
         self.rollout = rollout
         self._window = window
         self.trials = deque([Trial()], maxlen=TRIALS)
@@ -185,7 +184,7 @@ class Guard(ModelSelection, MetricEmission):
             way = Way(assignment.rollout, path)
             watch = here.watches.get(way)
             if watch is None or not watch.is_of(rollout):
-                watch = here.watches[way] = Watch(path, rollout, self.window)
+                watch = here.watches[way] = Watch(rollout, self.window)
             on_path = assignment.path == path
             watch.count(on_path=on_path, setback=setback)
             if on_path and setback and way not in here.halts:
