@@ -47,12 +47,13 @@ def unit_on(path, *, number=0):
 UNITS = {path: [unit_on(path, number=n) for n in range(3)] for path in ("proxied", "direct")}
 
 
-def serve(router, count=60):
+def serve(router, count=60, *, loses=False):
     """So many requests on each path; returns where the next units go."""
     for place in range(count):
         for units in UNITS.values():
             router.complete("x", unit=units[place % 3])
     assert router.flush()
+    assert bool(sum(report.lost for report in router.sink_reports())) == loses
     return {path: router.explain(unit=units[0]).path for path, units in UNITS.items()}
 
 
@@ -200,19 +201,25 @@ def test_a_change_of_shares_does_not_resume_it():
         assert router.explain(unit=UNITS["proxied"][0]).path == "direct"
 
 
-def test_a_person_resumes_it_in_the_running_program_and_it_can_be_halted_again():
+def test_a_person_resumes_it_in_the_running_program_and_it_can_be_halted_again(caplog):
     sink = Collecting()
-    with Router(config(proxy=forever(failure("connect")), sink=sink)) as router:
+    with (
+        caplog.at_level(logging.INFO, "pointsman"),
+        Router(config(proxy=forever(failure("connect")), sink=sink)) as router,
+    ):
         serve(router)
         (halt,) = router.rollout.halted()
         assert (halt.way.rollout, halt.way.path, halt.control) == ("default", "proxied", "direct")
         assert router.rollout.resume("default") == (halt,)
         assert router.rollout.halted() == ()
         assert router.explain(unit=UNITS["proxied"][0]).path == "proxied"
+        # What was seen before is forgotten: it takes as many requests as at first.
+        assert serve(router, QUICK["at_least"] - 1)["proxied"] == "proxied"
         assert serve(router)["proxied"] == "direct"
         router.complete("x")
         assert router.flush()
     assert [type(event).__name__ for event in sink.rollouts] == ["RolloutHalted", "RolloutResumed", "RolloutHalted"]
+    assert caplog.messages.count("rollout default: path proxied is resumed") == 1
 
 
 # Across processes and restarts
@@ -231,6 +238,16 @@ def test_with_a_file_the_next_start_knows_of_it_and_another_process_hears_of_a_r
         assert first.flush()
         assert first.explain(unit=UNITS["proxied"][0]).path == "proxied"
     assert [json.loads(line)["event"] for line in file.read_text().splitlines()] == ["halted", "resumed"]
+
+
+def test_what_another_process_has_halted_can_be_resumed_before_it_was_heard_of(tmp_path):
+    file = {"file": str(tmp_path / "halts.jsonl")}
+    with Router(config(guard=file)) as second, Router(config(proxy=forever(failure("connect")), guard=file)) as first:
+        serve(first)
+        (halt,) = second.rollout.resume()
+    assert halt.way.path == "proxied"
+    with Router(config(guard=file)) as third:
+        assert third.rollout.halted() == ()
 
 
 def test_without_a_file_a_new_start_begins_anew():
@@ -256,7 +273,7 @@ def test_a_file_that_cannot_be_one_of_halts_is_refused_in_words(tmp_path, spoil)
 
 def test_a_file_that_cannot_be_written_does_not_keep_the_path_from_being_halted(tmp_path, caplog):
     with Router(config(proxy=forever(failure("connect")), guard={"file": str(tmp_path / "no" / "halts")})) as router:
-        assert serve(router)["proxied"] == "direct"
+        assert serve(router, loses=True)["proxied"] == "direct"
     assert "sink guard: emit_metric raised FileNotFoundError" in caplog.text
 
 
@@ -264,11 +281,11 @@ def test_what_could_not_be_written_stays_halted_and_is_written_when_it_can_be(tm
     monkeypatch.setattr("pointsman.policy.guard.READ_AGAIN", 0.0)
     file = tmp_path / "later" / "halts.jsonl"
     with Router(config(proxy=forever(failure("connect")), guard={"file": str(file)})) as router:
-        serve(router)
+        serve(router, loses=True)
         file.parent.mkdir()
         others = {"event": "halted", "rollout": "other", "path": "x", "control": "direct", "time": 1.0, "why": "y"}
         file.write_text(json.dumps(others) + "\n")
-        assert serve(router, 1)["proxied"] == "direct"
+        assert serve(router, 1, loses=True)["proxied"] == "direct"
     assert [json.loads(line)["path"] for line in file.read_text().splitlines()] == ["x", "proxied"]
 
 
@@ -303,6 +320,17 @@ def test_a_file_that_is_gone_resumes_nothing(tmp_path, monkeypatch):
 
 
 # How sure it is, and how soon
+
+
+@pytest.mark.parametrize("outcome", ["cancelled", "abandoned"])
+def test_what_its_caller_ended_says_nothing_about_a_path(outcome):
+    guard = Guard()
+    here = guard._here.here()
+    here.rollouts["default"] = ROLLOUT
+    guard._count(here, evolve(decision("proxied", 0.5, setback=True), outcome=outcome))
+    assert here.watches == {}
+    guard._count(here, decision("proxied", 0.5, setback=True))
+    assert [watch.trials[0].path for watch in here.watches.values()] == [(0, 1)]
 
 
 def simulated(rates, *, seed, requests, share=0.5, **settings):

@@ -132,7 +132,7 @@ class Guard(ModelSelection, MetricEmission):
         here.rollouts[name] = rollout
         if here.news and ctx.listener is not None:
             self._announce(here, ctx)
-        if not here.halts or rollout.off:
+        if not here.halts:
             return None
         path, bucket, share, _ = assign(request, rollout, ctx)
         halt = here.halts.get(Way(name, path))
@@ -175,11 +175,12 @@ class Guard(ModelSelection, MetricEmission):
 
     def _count(self, here: _InThisProcess, decision: Decision) -> None:
         assignment, setback = decision.assignment, _is_setback(decision)
-        if assignment is None or assignment.bucket is None or assignment.rollout is None or setback is None:
+        if assignment is None or assignment.rollout is None or setback is None:
             return
         rollout = here.rollouts.get(assignment.rollout)
+        # Assigned by chance, under the shares that hold now. Who was assigned otherwise has none.
         if rollout is None or assignment.share != share_of(assignment.path, rollout):
-            return  # it was assigned under other shares than those that hold now
+            return
         for path in rollout.shares if assignment.path == rollout.control else (assignment.path,):
             way = Way(assignment.rollout, path)
             watch = here.watches.get(way)
