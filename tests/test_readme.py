@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -116,7 +117,9 @@ def test_the_second_user_sees_the_sink_at_work(reader: Reader) -> None:
     assert readme.blocks("text", SINK) == [written]
 
 
-def test_the_third_user_sees_the_order_in_hooks_and_in_explain(reader: Reader) -> None:
+def test_the_third_user_sees_the_order_in_hooks_and_in_explain(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The tests of the example itself may have loaded it in this process.
+    monkeypatch.delitem(sys.modules, "acme_policies", raising=False)
     policies = ROOT / "examples" / "policies"
     module = (policies / "src" / "acme_policies" / "__init__.py").read_text("utf-8")
     reader.install((policies / "pyproject.toml").read_text("utf-8"), {"acme_policies": module})
