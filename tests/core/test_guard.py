@@ -11,7 +11,7 @@ from attrs import evolve
 
 from pointsman import ConfigError, RolloutSettings, Router
 from pointsman.decision import Assignment
-from pointsman.errors import BadRequest
+from pointsman.errors import AllTargetsFailed, BadRequest
 from pointsman.events import RolloutHalted
 from pointsman.loading import from_config
 from pointsman.policy.guard import Guard, Watch
@@ -72,6 +72,20 @@ def test_a_path_whose_backend_is_down_is_taken_out_and_its_units_take_control():
     assert decision.assignment == Assignment(path="direct", backends=("direct",), salt="s", rollout="default")
     assert served.served is not None
     assert (served.served.backend, len(served.attempts)) == ("direct", 1)
+
+
+def test_a_path_whose_requests_nobody_answers_is_taken_out_too():
+    alone = config(proxy=forever(failure("server")))
+    alone["paths"]["proxied"] = ("proxy",)
+    with Router(alone) as router:
+        for place in range(60):
+            with pytest.raises(AllTargetsFailed):
+                router.complete("x", unit=UNITS["proxied"][place % 3])
+            router.complete("x", unit=UNITS["direct"][place % 3])
+            assert router.flush()
+            if router.rollout.halted():
+                break
+        assert router.explain(unit=UNITS["proxied"][0]).path == "direct"
 
 
 def test_a_path_that_does_as_well_stays():
@@ -257,6 +271,13 @@ def test_without_a_file_a_new_start_begins_anew():
         assert router.explain(unit=UNITS["proxied"][0]).path == "proxied"
 
 
+def test_an_empty_line_says_nothing(tmp_path):
+    file = tmp_path / "halts.jsonl"
+    file.write_text('\n{"event": "resumed", "rollout": "default", "path": "proxied"}\n\n')
+    with Router(config(guard={"file": str(file)})) as router:
+        assert router.rollout.halted() == ()
+
+
 def test_a_file_that_somebody_spoilt_is_refused_with_its_line(tmp_path):
     file = tmp_path / "halts.jsonl"
     file.write_text('{"event": "resumed", "rollout": "default", "path": "proxied"}\nhello\n')
@@ -320,6 +341,16 @@ def test_a_file_that_is_gone_resumes_nothing(tmp_path, monkeypatch):
 
 
 # How sure it is, and how soon
+
+
+def test_a_prompt_that_is_too_long_for_the_first_candidate_is_a_setback_once_another_answers():
+    first, second = FELL_BACK.attempts
+    too_long = evolve(FELL_BACK, attempts=(evolve(first, failure=failure("context_length")), second))
+    guard = Guard()
+    here = guard._here.here()
+    here.rollouts["default"] = ROLLOUT
+    guard._count(here, evolve(too_long, assignment=Assignment(path="proxied", rollout="default", share=50.0)))
+    assert [watch.trials[0].path for watch in here.watches.values()] == [(0, 1)]
 
 
 @pytest.mark.parametrize("outcome", ["cancelled", "abandoned"])

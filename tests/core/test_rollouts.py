@@ -209,6 +209,30 @@ class Late(ModelSelection):
         return Selection(candidates, why="an employee", assignment=Assignment(path="beta"))
 
 
+def test_of_two_plugins_before_the_rollout_the_later_one_has_the_last_word():
+    both = {"staff": Staff("beta"), "chiefs": Staff("direct")}
+    for order, path in ((["staff", "chiefs"], "direct"), (["chiefs", "staff"], "beta")):
+        made = config(plugins=both, order={"select_model": ["tasks", *order, "rollout"]})
+        with Router(made) as router:
+            assert router.explain(unit="mette@acme").path == path
+
+
+@define(eq=False)
+class Afterwards(ModelSelection):
+    """Sends everyone elsewhere when all else is decided, and says whereto."""
+
+    @hookimpl
+    def select_model(self, request, candidates, ctx):
+        left = [target for target in ctx.snapshot.catalog.targets if target.backend == "other"]
+        return Selection(left, why="all else is shut", assignment=Assignment(path="beta", backends=("other",)))
+
+
+def test_a_plugin_after_the_rollout_may_assign_when_it_puts_the_backends_in_order_itself():
+    with Router(config(plugins={"afterwards": Afterwards()})) as router:
+        decision = router.explain(unit=1)
+    assert (decision.path, {target.backend for target in decision.candidates}) == ("beta", {"other"})
+
+
 def test_without_paths_a_plugin_may_call_its_own_what_it_likes():
     made = config(plugins={"staff": Staff("betta")})
     del made["paths"], made["rollout"]

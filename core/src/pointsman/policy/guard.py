@@ -134,15 +134,12 @@ class Guard(ModelSelection, MetricEmission):
             self._announce(here, ctx)
         if not here.halts:
             return None
-        path, bucket, share, _ = assign(request, rollout, ctx)
+        path, bucket, share, why = assign(request, rollout, ctx)
         halt = here.halts.get(Way(name, path))
         if halt is not None:
             return Selection(candidates, why=_halted(halt), assignment=Assignment(path=rollout.control))
-        if request.unit is None and rollout.without_unit == "draw":
-            # It is drawn, and would be drawn again.
-            drawn = Assignment(path=path, bucket=bucket, share=share)
-            return Selection(candidates, why=f"drawn without a unit: {path}", assignment=drawn)
-        return None
+        # Who is drawn would be drawn again by the rollout.
+        return Selection(candidates, why=why, assignment=Assignment(path=path, bucket=bucket, share=share))
 
     @hookimpl
     def emit_metric(self, event: Event) -> None:
