@@ -461,6 +461,45 @@ def test_what_a_plugins_class_says_is_reported_at_the_setting(
     assert report(f"[plugins.particular]\n{setting}") == expected
 
 
+@pytest.mark.parametrize("also", ["", "size = 'huge'\nsine = 1"])
+def test_a_setting_that_a_plugins_class_refuses_hides_no_mistake_in_its_others(
+    site: Site, report: Reporter, also: str
+) -> None:
+    site.install("acme-particular", offers={"particular": Particular})
+    assert report(f"[plugins.particular]\nport = 3\nurl = 'ftp://a'\n{also}").splitlines()[:2] == [
+        "2:1 plugins.particular.port: must be in [1, 2] (got 3)",
+        "3:1 plugins.particular.url: write an address that starts with http",
+    ]
+    assert len(report(f"[plugins.particular]\nport = 3\nurl = 'ftp://a'\n{also}").splitlines()) == (4 if also else 2)
+
+
+@define(eq=False)
+class Bounded(Quiet):
+    """A plugin one of whose settings is bounded by another."""
+
+    low: int = field(default=0, validator=validators.ge(0))
+    high: int = field(default=9, validator=lambda plugin, _, value: _no_less(plugin.low, value))
+
+
+def _no_less(low: int, high: int) -> None:
+    if high < low:
+        raise ValueError("high: write a number that is not below low")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("low = 5\nhigh = 4", ["3:1 plugins.bounded.high: write a number that is not below low"]),
+        ("low = -5\nhigh = -6", ["2:1 plugins.bounded.low: must be >= 0: -5"]),
+    ],
+)
+def test_a_validator_may_look_at_another_setting(
+    site: Site, report: Reporter, settings: str, expected: list[str]
+) -> None:
+    site.install("acme-bounded", offers={"bounded": Bounded})
+    assert report(f"[plugins.bounded]\n{settings}").splitlines() == expected
+
+
 def test_a_date_in_the_file_is_a_date_and_an_enumerations_value_its_member(site: Site) -> None:
     site.install("acme-particular", offers={"particular": Particular})
     table = tomllib.loads("[plugins.particular]\nsince = 2025-11-03\nsize = 'large'")

@@ -7,6 +7,7 @@ an array), the two setting types `Seconds` and `Secret`, and words that say what
 import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -14,8 +15,8 @@ from sys import float_info
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from attrs import has
-from cattrs import BaseValidationError, Converter
+from attrs import fields, has
+from cattrs import BaseValidationError, ClassValidationError, Converter
 from cattrs.cols import (
     homogenous_tuple_structure_factory,
     mapping_structure_factory,  # pyright: ignore[reportUnknownVariableType] - two of its parameters have no type
@@ -148,8 +149,33 @@ def _table(cls: Any, made: Converter) -> Hook:
 
 def _attrs_class(cls: Any, made: Converter) -> Hook:
     fill = make_dict_structure_fn(cls, made, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
-    from_table = _only(Mapping, "a table", fill)
+
+    def fill_or_refuse(table: Any, _: Any) -> Any:
+        try:
+            return fill(table, cls)
+        except ClassValidationError as error:
+            said = {str(one) for one in error.exceptions}
+            more = [one for one in _refusals(cls, table, made) if str(one) not in said]
+            raise error.derive([*error.exceptions, *more]) from None
+
+    from_table = _only(Mapping, "a table", fill_or_refuse)
     return lambda value, _: value if isinstance(value, cls) else from_table(value, cls)
+
+
+def _refusals(cls: Any, table: Mapping[str, Any], made: Converter) -> list[Exception]:
+    """What the validators of a class say of a table: its constructor stops at the first, and needs every field."""
+    unfinished = object.__new__(cls)  # a validator that looks at other fields is left to the constructor
+    refusals: list[Exception] = []
+    for setting in fields(cls):
+        if setting.name not in table or setting.validator is None or setting.converter is not None:
+            continue
+        with suppress(Exception):  # what cannot be read, cattrs has said
+            value = made.structure(table[setting.name], setting.type)
+            try:
+                setting.validator(unfinished, setting, value)
+            except (ValueError, TypeError) as refusal:
+                refusals.append(refusal)
+    return refusals
 
 
 def _is_choice(cls: Any) -> bool:
