@@ -109,3 +109,4 @@ def test_the_command_prints_it_and_says_what_is_left_out(desk: Desk) -> None:
     assert "torn" not in properties
     assert "on_answer" not in properties["echo"]["properties"]
     assert not list(Draft7Validator(printed).iter_errors(tomllib.loads(CONFIG)))
+    assert desk.run("config", "schema", "--json").stdout == ran.stdout

@@ -240,6 +240,7 @@ def show(*, config: str, origin: bool, as_json: bool) -> None:
 
 
 @config_.command()
+@click.option("--json", is_flag=True, expose_value=False, help="The same: the schema is JSON in any case.")
 def schema() -> None:
     """Print a JSON Schema for editors, with the plugins that are installed here.
 
