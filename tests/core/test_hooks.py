@@ -338,7 +338,8 @@ def test_a_built_in_plugin_that_is_switched_off_cannot_be_ordered(report: Report
         [order]
         select_model = ["tasks", "rollout"]
     """)
-        == '4:26 order.select_model[1]: no active plugin "rollout" has this hook; allowed: tasks'
+        == '4:26 order.select_model[1]: "rollout" is switched off by enabled = false in [plugins.rollout]; '
+        "remove it here too"
     )
 
 

@@ -14,7 +14,7 @@ from attrs import field, frozen
 from pluggy import HookImpl, PluginManager
 
 from .chat import Chunk, Completion, Request
-from .complaints import Complaint, suggest
+from .complaints import Complaint, dotted, suggest
 from .context import AttemptContext, DecisionContext, RouteState
 from .decision import AttemptOutcome
 from .errors import Failure
@@ -120,10 +120,11 @@ def chains(
     order: Mapping[str, tuple[str, ...]],
     *,
     failed: AbstractSet[str] = frozenset(),
+    off: AbstractSet[str] = frozenset(),
 ) -> tuple[Hooks, list[Complaint]]:
     """The chains of every registered plugin, in the order that the configuration asks for.
 
-    `failed` are plugins that belong here but could not be registered; the order may name them.
+    `failed` are plugins that belong here but could not be registered; the order may name them, and none that is `off`.
     """
     complaints: list[Complaint] = []
     for hook in order:
@@ -132,7 +133,9 @@ def chains(
             complaints.append(Complaint(("order", hook), f"{reason}; {suggest(hook, ORDERED)}"))
 
     def chain(hook: str) -> tuple[Step[Any], ...]:
-        steps, wrong = _ordered(hook, _implementations(manager, hook), built_in, order.get(hook, ()), failed)
+        steps, wrong = _ordered(
+            hook, _implementations(manager, hook), built_in, order.get(hook, ()), failed=failed, off=off
+        )
         complaints.extend(wrong)
         return steps
 
@@ -211,7 +214,9 @@ def _ordered(
     steps: list[Step[Any]],
     built_in: frozenset[str],
     wanted: tuple[str, ...],
+    *,
     failed: AbstractSet[str],
+    off: AbstractSet[str],
 ) -> tuple[tuple[Step[Any], ...], list[Complaint]]:
     """The configuration's order, the plugins that it leaves out after the others in the default order.
 
@@ -227,6 +232,11 @@ def _ordered(
     for place, name in enumerate(wanted):
         if name in wanted[:place]:
             complaints.append(Complaint(("order", hook, place), f'"{name}" stands here twice; remove one'))
+        elif name in off:
+            message = (
+                f'"{name}" is switched off by enabled = false in [{dotted(("plugins", name))}]; remove it here too'
+            )
+            complaints.append(Complaint(("order", hook, place), message))
         elif name not in by_name and name not in failed:
             message = f'no active plugin "{name}" has this hook; {suggest(name, by_name)}'
             complaints.append(Complaint(("order", hook, place), message))

@@ -79,7 +79,8 @@ def _build(
     # A plugin that could not be built is complained about once, not again at every place that names it.
     failed = {name for one in complaints if one.path[0] == "plugins" for name in _names_at(one.path[1:])}
     doubtful |= {("plugins", name) for name in failed}
-    hooks, wrong = chains(manager, frozenset(BUILT_IN), config.order, failed=failed)
+    off = config.plugins.keys() - failed - {plugin.name for plugin in built}
+    hooks, wrong = chains(manager, frozenset(BUILT_IN), config.order, failed=failed, off=off)
     if ("plugins",) not in doubtful:
         complaints += wrong
     complaints += check(config, built, hooks.backends.keys(), doubtful)
