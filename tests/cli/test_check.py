@@ -113,6 +113,15 @@ def test_a_wrong_configuration_is_a_document_too(desk: Desk) -> None:
     assert (first["problem"]["line"], first["problem"]["column"], second["problem"]["line"]) == (1, 2, 3)
 
 
+def test_a_configuration_without_a_backend_is_not_called_well(desk: Desk) -> None:
+    desk.configure("[router]\ndeadline = 5\n")
+    ran = desk.run("check", status=2)
+    failed, fix, *_ = ran.stdout.splitlines()
+    assert failed == "configuration  FAILED  pointsman.toml: 0 models, 0 tasks, no backend"
+    assert fix.strip() == "fix: name a backend in a table [plugins.NAME]; `pointsman plugins` lists those installed"
+    assert "All is well" not in ran.stdout
+
+
 # --ping
 
 

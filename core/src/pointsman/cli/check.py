@@ -76,7 +76,11 @@ def _findings(path: Path, *, ping: bool) -> Iterator[Finding]:
     config = snapshot.config
     counts = {name: len(getattr(config, f"{name}s")) for name in ("model", "task", "path")}
     said = ", ".join(f"{count} {name}{'s'[: count != 1]}" for name, count in counts.items() if count or name != "path")
-    yield Finding(about="configuration", result="ok", message=f"{path}: {said}")
+    if snapshot.hooks.backends:
+        yield Finding(about="configuration", result="ok", message=f"{path}: {said}")
+    else:
+        remedy = "name a backend in a table [plugins.NAME]; `pointsman plugins` lists those installed"
+        yield Finding(about="configuration", result="failed", message=f"{path}: {said}, no backend", remedy=remedy)
     for plugin in snapshot.plugins:
         if not plugin.built_in:
             yield Finding(about="plugin", result="ok", message=f"{plugin.name} ({plugin.distribution})")
