@@ -1,0 +1,64 @@
+"""Where the work for one request is: the interpreter's instructions in each function, counted.
+
+    python benchmarks/instructions.py [--most 25]
+
+A rollout, the breaker, the budget of retries and one listener are on; a plan is carried out whose attempt is answered
+at once, without an event loop. The counts are the same at every run of one Python.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+from router_overhead import ANSWER, CONFIG
+
+from pointsman.intake import Call
+from pointsman.loading import from_config
+from pointsman.plan import Answered, plan
+from pointsman.recorder import Recorder
+
+
+def count() -> Counter[str]:
+    """Instructions by function."""
+    snapshot = from_config(CONFIG)
+    counts: Counter[str] = Counter()
+
+    def work() -> None:
+        call = Call.of(snapshot, "hello", task="chat", unit=42)
+        steps = plan(Recorder.of(call.request, snapshot, lambda _: None), call.time_allowed)
+        next(steps)
+        try:
+            steps.send(Answered(ANSWER))
+        except StopIteration:
+            return
+
+    def trace(frame: FrameType, event: str, _: object):
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode":
+            code = frame.f_code
+            counts[f"{Path(code.co_filename).name} {code.co_qualname}"] += 1
+        return trace
+
+    work()  # what is kept for later requests is made by the first
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(None)
+    return counts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--most", type=int, default=25, help="functions to name")
+    most = parser.parse_args().most
+    counts = count()
+    print(f"{sum(counts.values()):6}  in all")
+    for name, number in counts.most_common(most):
+        print(f"{number:6}  {name}")
+
+
+if __name__ == "__main__":
+    main()
