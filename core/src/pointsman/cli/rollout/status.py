@@ -125,7 +125,7 @@ def _seconds(one: Estimate) -> str:
 
 
 def _money(one: Estimate) -> str:
-    return _estimate(one, ".3g", "${}")
+    return _estimate(one, ".2g", "${}")
 
 
 def _estimate(one: Estimate, form: str, whole: str) -> str:
