@@ -101,7 +101,8 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
         for model in models
     }
     quotas = ["allowance"] if any("quota" in one for one in served_by.values()) else []
-    limits = limits_of([*backends, *quotas, *(f"{name}/{model}" for model in models for name in on[model])])
+    targets = [f"{name}/{model}" for model in models for name in on[model]]
+    limits = limits_of([*dict.fromkeys(name for model in models for name in on[model]), *quotas, *targets])
     rules = {"breaker": breaker | off, "retries": retries | off, "limits": limits | off, "fallback": fallback}
     plugins = draw(st.fixed_dictionaries({}, optional=rules))
     enabled = {hook: [name for name in names if plugins.get(name) != OFF] for hook, names in CONCERNS.items()}
