@@ -17,6 +17,8 @@ settings.register_profile("pointsman", deadline=None)
 settings.load_profile("pointsman")
 
 
+# First: pytest-xdist looks at the groups in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     skip = not is_installed() and "POINTSMAN_REQUIRE_LITELLM" not in os.environ
     for item in items:
@@ -52,6 +54,11 @@ def litellm(shared_litellm: LiteLLMProxy) -> Iterator[LiteLLMProxy]:
     """The real proxy; `litellm.upstream.play(script)` tells the OpenRouter behind it what to answer."""
     shared_litellm.upstream.play(())
     yield shared_litellm
+    try:
+        shared_litellm.check()
+    except RuntimeError:
+        shared_litellm.start()  # for the tests after the one that it died in
+        raise
     shared_litellm.upstream.check()
 
 

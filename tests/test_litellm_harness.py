@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 
 import pytest
 
@@ -89,6 +90,18 @@ def test_a_killed_proxy_refuses_connections(start_litellm):
     proxy.kill()
     with pytest.raises(ConnectionRefusedError):
         ask(proxy)
+
+
+def test_a_proxy_that_ended_by_itself_says_so_with_its_log(start_litellm):
+    proxy = start_litellm()
+    proxy.check()
+    proxy.terminate()
+    with pytest.raises(RuntimeError, match=r"(?s)ended with status .*; its log ends:.*Shutting down"):
+        proxy.check()
+
+
+def test_the_tests_of_the_proxy_share_it_however_many_processes_test(request):
+    assert "PYTEST_XDIST_WORKER" not in os.environ or request.node.nodeid.endswith("@litellm")
 
 
 def test_a_proxy_with_cooldowns_says_when_all_deployments_rest(start_litellm):

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,6 +17,9 @@ from pointsman.testing import ScriptedServer
 
 VENV = Path(__file__).resolve().parents[2] / ".venv-litellm"
 START_LIMIT = 60.0
+
+PORTS = range(20_000, 30_000)
+"""Below those of outgoing connections, one of which would have taken the port while a proxy starts."""
 
 OFFLINE = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -93,6 +97,12 @@ class LiteLLMProxy:
     def log(self) -> str:
         return (self.folder / "proxy.log").read_text(encoding="utf-8", errors="replace")
 
+    def check(self) -> None:
+        """Raises, with the end of its log, where it has ended by itself."""
+        status = self._process.poll()
+        if status is not None:
+            raise RuntimeError(f"the LiteLLM proxy ended with status {status}; its log ends:\n{self._end_of_log()}")
+
     def start(self) -> None:
         """Start it, and return when it says that it is alive."""
         if not is_installed():
@@ -122,11 +132,15 @@ class LiteLLMProxy:
 
     def stop(self) -> None:
         """Ask it to end, and make it where it does not."""
-        self._signal(signal.SIGTERM)
         try:
-            self._process.wait(5)
+            self.terminate()
         except subprocess.TimeoutExpired:
             self.kill()
+
+    def terminate(self) -> None:
+        """Ask it to end. Raises `subprocess.TimeoutExpired` where it does not."""
+        self._signal(signal.SIGTERM)
+        self._process.wait(5)
 
     def kill(self) -> None:
         """End it and whatever it started, at once; its port refuses connections afterwards."""
@@ -156,12 +170,18 @@ class LiteLLMProxy:
                 if connection.getresponse().status == http.HTTPStatus.OK:
                     return
             time.sleep(0.1)
-        status = self._process.poll()
-        what = f"is not alive after {START_LIMIT:.0f} s" if status is None else f"ended with status {status}"
-        tail = "\n".join(self.log.splitlines()[-40:])
-        raise RuntimeError(f"the LiteLLM proxy {what}; its log ends:\n{tail}")
+        self.check()
+        raise RuntimeError(
+            f"the LiteLLM proxy is not alive after {START_LIMIT:.0f} s; its log ends:\n{self._end_of_log()}"
+        )
+
+    def _end_of_log(self) -> str:
+        return "\n".join(self.log.splitlines()[-40:])
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """A port that nobody listens at."""
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise RuntimeError(f"no port is free between {PORTS[0]} and {PORTS[-1]}")
