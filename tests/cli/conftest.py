@@ -1,6 +1,8 @@
 """The command, called inside of this process in a folder with a configuration."""
 
 import json
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from attrs import frozen
 from click.testing import CliRunner, Result
 
+from pointsman.cli import settings
 from pointsman.cli.app import app
 from tests.support.acme import Echo, Quiet
 from tests.support.site import Site
@@ -34,6 +37,14 @@ class Desk:
         ran = self.run(*words, "--json", status=status)
         assert ran.stderr == ""
         return json.loads(ran.stdout)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sources() -> Iterator[None]:
+    """What stands below the settings of a class is read in its source once, and not by every command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "_docstrings", cache(settings._docstrings))
+        yield
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from that.
 
 import ast
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -164,9 +165,10 @@ class Holding:
         return f"not yet: {self.skipped}" if self.skipped else test
 
 
-def holdings() -> list[Holding]:
+@cache
+def holdings() -> tuple[Holding, ...]:
     """Every test with a `row` or a property, by file and place."""
-    return [one for file in sorted((ROOT / "tests").rglob("*.py")) for one in _in_file(file)]
+    return tuple(one for file in sorted((ROOT / "tests").rglob("*.py")) for one in _in_file(file))
 
 
 def _in_file(file: Path) -> Iterator[Holding]:
