@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import onto_a_full_disk, pointsman
+from tests.support.command import onto_a_full_disk, pointsman, run
 
 FATES = ["up", "dies", "502", "hangs"]
 
@@ -140,6 +140,6 @@ def test_help_names_every_command_and_the_version_is_the_installed_one() -> None
 
 def test_without_its_extra_the_command_says_how_to_get_it(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError('no click here', name='click')", "utf-8")
-    ran = pointsman("demo", variables={"PYTHONPATH": str(tmp_path)})
+    ran = run("-m", "pointsman", "demo", variables={"PYTHONPATH": str(tmp_path)}, cold=True)
     assert ran.status == 1
     assert ran.err == 'pointsman: the command needs its extra; install it with\n  pip install "pointsman[cli]"\n'

@@ -61,7 +61,7 @@ def test_nothing_about_logging_is_set_up(tmp_path: Path) -> None:
         "        print(name, one.level, one.handlers, one.filters, one.propagate)\n"
         "print(logging.root.handlers)\n"
     )
-    ran = run("-c", program, cwd=tmp_path)
+    ran = run("-c", program, cwd=tmp_path, cold=True)
     *loggers, handlers = ran.out.splitlines()
     assert (ran.status, handlers) == (0, "[]")
     assert loggers

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from pointsman import Completion, Message, Router
 from pointsman.testing import SSE, Drop, ReceivedRequest, ScriptedServer
 from pointsman.testing.litellm_proxy import litellm_headers
 from pointsman.testing.openrouter import openrouter_usage
+from tests.support.command import Ran, run
 from tests.support.wires import ALIAS, SLUG, event
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "tool_loop.py"
@@ -89,17 +88,15 @@ def config(request: pytest.FixtureRequest, server: ScriptedServer, tmp_path: Pat
     return file
 
 
-def run_example(config: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLE, config], capture_output=True, text=True, timeout=20, check=False
-    )
+def run_example(config: Path) -> Ran:
+    return run(EXAMPLE, config)
 
 
 def test_the_example_concludes(config: Path, server: ScriptedServer) -> None:
     done = run_example(config)
-    assert done.stdout == "Jeg spørger kalenderen." + "".join(CONCLUSION) + "\n"
-    assert done.stderr == '[free_slots {"weekday": "fredag"} -> kl. 9 og kl. 13]\n'
-    assert done.returncode == 0
+    assert done.out == "Jeg spørger kalenderen." + "".join(CONCLUSION) + "\n"
+    assert done.err == '[free_slots {"weekday": "fredag"} -> kl. 9 og kl. 13]\n'
+    assert done.status == 0
     first, second = (request.json for request in server.requests)
     assert first["tools"] == second["tools"]
     question = first["messages"]
@@ -111,25 +108,25 @@ def test_the_example_tells_the_model_of_arguments_that_were_cut(config: Path, se
     scripts = iter([calling(PIECES[:-1], "length"), CONCLUDING])
     server.play(lambda _: next(scripts))
     done = run_example(config)
-    assert done.returncode == 0
+    assert done.status == 0
     assert "cut off" in server.requests[1].json["messages"][-1]["content"]
 
 
 def test_the_example_says_that_a_stream_broke_and_calls_no_tool(config: Path, server: ScriptedServer) -> None:
     server.play(calling(PIECES[:-1], None, done=False, then=Drop()))
     done = run_example(config)
-    assert done.returncode == 1
-    assert done.stdout == "Jeg spørger kalenderen."
-    assert "the stream broke after it had begun" in done.stderr
-    assert "free_slots" not in done.stderr
+    assert done.status == 1
+    assert done.out == "Jeg spørger kalenderen."
+    assert "the stream broke after it had begun" in done.err
+    assert "free_slots" not in done.err
     assert len(server.requests) == 1
 
 
 def test_the_example_does_not_let_a_model_call_tools_for_ever(config: Path, server: ScriptedServer) -> None:
     server.play(lambda _: calling(PIECES))
     done = run_example(config)
-    assert done.returncode == 1
-    assert "no conclusion after 5 rounds" in done.stderr
+    assert done.status == 1
+    assert "no conclusion after 5 rounds" in done.err
     assert len(server.requests) == 5
 
 

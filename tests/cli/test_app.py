@@ -102,7 +102,7 @@ atexit.register(lambda: print(*(name for name, module in sys.modules.items() if 
 sys.argv[1:] = {words}
 main()
 """
-    ran = run("-c", program)
+    ran = run("-c", program, cold=True)
     assert ran.status == 0, ran.err
     loaded = set(ran.out.splitlines()[-1].split())
     assert "pointsman.cli.app" in loaded

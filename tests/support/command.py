@@ -4,11 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from attrs import frozen
+
+from tests.support import warm
+
+LIMIT = 30
+"""Seconds that a command may take."""
 
 
 @frozen(kw_only=True)
@@ -37,39 +43,46 @@ def arguments(*words: str | Path) -> list[str]:
 
 
 def run(
-    *words: str | Path, cwd: Path | None = None, typed: str = "", variables: Mapping[str, str] | None = None
+    *words: str | Path,
+    cwd: Path | None = None,
+    typed: str = "",
+    variables: Mapping[str, str] | None = None,
+    cold: bool = not warm.POSSIBLE,
 ) -> Ran:
-    """Runs Python with these words, such as `-m pointsman demo`; `typed` is its standard input."""
-    done = subprocess.run(
-        arguments(*words),
-        input=typed,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=30,
-        check=False,
-        cwd=cwd,
-        env=environment(**(variables or {})),
-    )
-    return Ran(status=done.returncode, out=done.stdout, err=done.stderr)
+    """Runs Python with these words, such as `-m pointsman demo`; `typed` is its standard input.
+
+    A `cold` one is started, and has imported nothing; any other is a `warm` one, which is there at once.
+    """
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(typed.encode())
+        given.seek(0)
+        status = _status_of(words, (given, out, err), cwd, environment(**(variables or {})), cold=cold)
+        return Ran(status=status, out=_text(out), err=_text(err))
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode().replace(os.linesep, "\n")
+
+
+def _status_of(
+    words: Sequence[str | Path], files: tuple[Any, Any, Any], cwd: Path | None, env: dict[str, str], *, cold: bool
+) -> int:
+    if cold:
+        given, out, err = files
+        return subprocess.call(arguments(*words), stdin=given, stdout=out, stderr=err, timeout=LIMIT, cwd=cwd, env=env)
+    given, out, err = (file.fileno() for file in files)
+    return warm.start([*map(str, words)], (given, out, err), cwd=cwd, env=env).wait(LIMIT)
 
 
 def onto_a_full_disk(
     *words: str | Path, cwd: Path | None = None, variables: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
     """Status and standard error of `pointsman` with these words, where standard output takes nothing."""
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            arguments("-m", "pointsman", *words),
-            stdin=subprocess.DEVNULL,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            timeout=30,
-            check=False,
-            cwd=cwd,
-            env=environment(**(variables or {})),
-        )
-    return done.returncode, done.stderr
+    with Path(os.devnull).open() as given, Path("/dev/full").open("w") as full, TemporaryFile() as err:
+        files, env = (given, full, err), environment(**(variables or {}))
+        status = _status_of(("-m", "pointsman", *words), files, cwd, env, cold=not warm.POSSIBLE)
+        return status, _text(err)
 
 
 def pointsman(

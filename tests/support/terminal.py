@@ -4,15 +4,14 @@ import fcntl
 import os
 import pty
 import struct
-import subprocess
-import sys
 import termios
 import unicodedata
 from pathlib import Path
 
 from click import unstyle
 
-from tests.support.command import environment
+from tests.support import warm
+from tests.support.command import LIMIT, environment
 
 
 def on_a_terminal(*words: str, columns: int, cwd: Path, typed: str = "", **variables: str) -> str:
@@ -20,14 +19,13 @@ def on_a_terminal(*words: str, columns: int, cwd: Path, typed: str = "", **varia
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     plain = {name: value for name, value in environment(**variables).items() if name not in {"COLUMNS", "LINES"}}
-    line = [sys.executable, "-m", "pointsman", *words]
     said = b""
     os.write(ours, typed.encode())
-    with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=plain) as process:
-        os.close(theirs)
-        while piece := _read(ours):
-            said += piece
-        process.wait()
+    process = warm.start(["-m", "pointsman", *words], (theirs, theirs, theirs), cwd=cwd, env=plain)
+    os.close(theirs)
+    while piece := _read(ours):
+        said += piece
+    process.wait(LIMIT)
     os.close(ours)
     return said.decode().replace("\r\n", "\n")
 
