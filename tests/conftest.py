@@ -1,6 +1,7 @@
 """Fixtures that several test modules share: scripted servers and the real LiteLLM proxy."""
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(
                     pytest.mark.skip(reason="no LiteLLM in .venv-litellm; `python3 dev.py test` installs it")
                 )
+
+
+def pytest_collection_finish() -> None:
+    # What is there now stays. Tests that collect garbage to see what is left need not look through all of it again.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
