@@ -16,7 +16,7 @@ import pytest
 from attrs import define
 
 from pointsman import Completion, ConfigError, Router, RouterClosed, UsageError
-from pointsman.config_file import look_at
+from pointsman.config_file import LOOK_EVERY, look_at
 from pointsman.events import ConfigChanged, ConfigRejected, Event, RequestFinished
 from pointsman.hookspecs import BackendInvocation, MetricEmission, hookimpl
 from pointsman.loading import from_config
@@ -29,6 +29,11 @@ E = TypeVar("E")
 
 WITHIN = 1.0
 """Seconds until a change is in use."""
+
+QUICKLY = 0.02
+"""Seconds between two looks at the file, in the tests that are about something else than how often that is."""
+
+TEN_LOOKS = 10 * QUICKLY
 
 
 @define(eq=False)
@@ -119,11 +124,12 @@ class File:
             for line in self.text().splitlines(keepends=True):
                 file.write(line)
                 file.flush()
-                time.sleep(0.005)
+                time.sleep(0.002)
 
 
 @pytest.fixture
-def file(tmp_path: Path, site: Site) -> Iterator[File]:
+def file(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[File]:
+    monkeypatch.setattr("pointsman.config_file.LOOK_EVERY", QUICKLY)
     site.install("reloading", offers={"named": Named, "ear": Ear})
     Named.story.clear()
     Named.may_go_on.clear()
@@ -159,7 +165,8 @@ def heard(router: Router, kind: type[E]) -> list[E]:
 
 
 @pytest.mark.parametrize("way", ["write", "move_over", "dribble"])
-def test_a_change_is_in_use_within_a_second_however_it_was_written(file, way):
+def test_a_change_is_in_use_within_a_second_however_it_was_written(file, way, monkeypatch):
+    monkeypatch.setattr("pointsman.config_file.LOOK_EVERY", LOOK_EVERY)
     with Router.from_toml(file.path) as router:
         assert ask(router) == "one m1"
         getattr(file, way)(model="m2")
@@ -210,7 +217,7 @@ def test_a_file_may_be_away_for_a_while(file, caplog):
         ask(router)
         away = file.path.with_suffix(".away")
         file.path.rename(away)
-        time.sleep(0.7)
+        time.sleep(TEN_LOOKS)
         assert ask(router) == "one m1"
         away.rename(file.path)
         file.write(model="m2")
@@ -235,7 +242,7 @@ def test_nothing_is_watched_before_the_first_request_or_where_that_is_not_wanted
         assert threading.active_count() == before
         assert ask(still) == "one m1"
         file.write(model="m2")
-        time.sleep(0.6)
+        time.sleep(TEN_LOOKS)
         assert ask(still) == "one m1"
         still.reload()
         assert ask(still) == "one m2"
@@ -266,7 +273,7 @@ def test_a_broken_file_changes_nothing_and_is_said_once(file, mistake, said, cap
         assert ask(router) == "one m1"
         snapshot = router.snapshot
         file.write(**mistake, model="m2")
-        time.sleep(WITHIN)
+        time.sleep(TEN_LOOKS)
         assert ask(router) == "one m1"
         assert router.snapshot is snapshot
         (rejected,) = heard(router, ConfigRejected)
@@ -463,11 +470,8 @@ def test_a_hundred_changes_under_load_lose_no_request_and_mix_no_two_configurati
     assert set(by_word.values()) == {2}, "each was started once and closed once"
 
 
-def test_a_hundred_watched_changes_under_load_each_take_effect_within_a_second(file, tmp_path, monkeypatch):
+def test_a_hundred_watched_changes_under_load_each_take_effect_within_a_second(file, tmp_path):
     """In every way in which files change, with broken ones in between, asked in both faces all along."""
-    # The file is looked at twenty times as often, so that a hundred changes take seconds; how soon one is seen at the
-    # usual pace, the tests above hold.
-    monkeypatch.setattr("pointsman.config_file.LOOK_EVERY", 0.01)
     stop = threading.Event()
     answers: list[str] = []
     wrong: list[BaseException] = []
@@ -482,7 +486,7 @@ def test_a_hundred_watched_changes_under_load_each_take_effect_within_a_second(f
         other.replace(link)
 
     def blocking(router: Router) -> None:
-        while not stop.wait(0.002):
+        while not stop.wait(0.005):
             try:
                 answers.append(ask(router))
             except BaseException as error:  # noqa: BLE001 - whatever it is, it is one too many
@@ -490,7 +494,7 @@ def test_a_hundred_watched_changes_under_load_each_take_effect_within_a_second(f
 
     async def several(router: Router) -> None:
         while not stop.is_set():
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.005)
             replies = await asyncio.gather(*(router.acomplete("hello") for _ in range(4)), return_exceptions=True)
             for one in replies:
                 if isinstance(one, BaseException):
@@ -538,14 +542,14 @@ def test_a_forked_child_goes_on_watching(file):
             status = 1
             try:
                 ask(router)
-                time.sleep(0.3)
+                time.sleep(TEN_LOOKS)
                 began = time.monotonic()
                 while ask(router) != "one m2" and time.monotonic() - began < 3:
                     time.sleep(0.01)
                 status = 0 if ask(router) == "one m2" else 2
             finally:
                 os._exit(status)
-        time.sleep(0.2)
+        time.sleep(TEN_LOOKS / 2)
         file.write(model="m2")
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         eventually(router, "one m2")
