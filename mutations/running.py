@@ -48,7 +48,7 @@ TOO_SLOW = 0.02
 BATCH = 30
 """Mutations that share one collection of the tests."""
 
-for _name in ("aiohttp", "cattrs", "click", "httpx", "httpx_aiohttp", "pluggy", "rich", "hypothesis.stateful"):
+for _name in ("aiohttp", "cattrs", "click", "httpx", "pluggy", "rich", "hypothesis.stateful"):
     with contextlib.suppress(ImportError):
         importlib.import_module(_name)
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import httpx
 import pytest
 import trustme
@@ -474,6 +475,23 @@ def test_one_backend_serves_many_loops_over_real_connections() -> None:
 def test_a_transport_of_the_hosts_own_is_understood(error: Exception, expected: tuple[str, ...]) -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         raise error
+
+    def transport() -> httpx.AsyncBaseTransport:
+        return httpx.MockTransport(refuse)
+
+    assert the_way(failure_of("http://unused.invalid", transport=transport)) == expected
+
+
+@pytest.mark.parametrize(
+    ("below", "expected"),
+    [(aiohttp.ServerDisconnectedError(), HUNG_UP), (aiohttp.ConnectionTimeoutError(), NOT_SENT)],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_httpx_aiohttp_takes_for_a_connect_limit_is_told_by_what_is_below(
+    below: Exception, expected: tuple[str, ...]
+) -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectTimeout("x") from below
 
     def transport() -> httpx.AsyncBaseTransport:
         return httpx.MockTransport(refuse)

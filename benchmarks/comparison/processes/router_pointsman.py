@@ -60,4 +60,4 @@ class Client(Base):
 
 
 if __name__ == "__main__":
-    worker.main(Client, ["pointsman", "pointsman-openai-compatible", "httpx", "httpx-aiohttp", "aiohttp"])
+    worker.main(Client, ["pointsman", "pointsman-openai-compatible", "httpx", "aiohttp"])

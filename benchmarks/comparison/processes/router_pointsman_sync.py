@@ -17,4 +17,4 @@ class Client(router_pointsman.Base):
 
 
 if __name__ == "__main__":
-    worker.main(Client, ["pointsman", "pointsman-openai-compatible", "httpx", "httpx-aiohttp", "aiohttp"])
+    worker.main(Client, ["pointsman", "pointsman-openai-compatible", "httpx", "aiohttp"])

@@ -270,8 +270,8 @@ class OpenAICompatible(BackendInvocation, Streaming):
     def _new_transport(self) -> Transport:
         if self.transport is not None:
             return self.transport()
-        from .transport import aiohttp_transport, tls_context  # noqa: PLC0415 - as that says
+        from .transport import AiohttpTransport, tls_context  # noqa: PLC0415 - as that says
 
         if self._tls is None:
             self._tls = tls_context(self.ca_file)
-        return aiohttp_transport(self._tls)
+        return AiohttpTransport(self._tls)

@@ -1,7 +1,8 @@
 """What a broken connection means: how far the request got, and whose fault that is.
 
-The aiohttp transport maps every connection error to `httpx.ConnectTimeout`, a server that hung up
-after it had read the request included. The cause below tells them apart.
+The default transport raises what aiohttp raises, others what httpx raises. That of httpx-aiohttp maps every connection
+error to `httpx.ConnectTimeout`, a server that hung up after it had read the request included: the cause below tells
+them apart.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ def unanswered(error: BaseException, *, reused: bool) -> Failure:
     """The failure when `error` came instead of a response."""
     import aiohttp  # noqa: PLC0415 - as above
 
-    origin = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
+    origin = _origin(error)
     match origin:
         case aiohttp.ConnectionTimeoutError():
             return _never_left("no connection within the connect limit")
@@ -69,10 +70,18 @@ def cut_short(error: BaseException) -> Failure:
     """The failure when `error` came in the middle of a body."""
     import aiohttp  # noqa: PLC0415 - as above
 
-    origin = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
+    origin = _origin(error)
     if isinstance(origin, aiohttp.SocketTimeoutError | httpx.TimeoutException | TimeoutError):
         return Failure.of("timeout", "the answer stalled until the time limit", delivery="possibly_billed")
     return Failure.of("bad_response", "the answer was cut short", delivery="possibly_billed")
+
+
+def _origin(error: BaseException) -> BaseException:
+    """What aiohttp raised, where it is behind an exception of httpx."""
+    import aiohttp  # noqa: PLC0415 - as above
+
+    cause = error.__cause__
+    return cause if isinstance(error, httpx.HTTPError) and isinstance(cause, aiohttp.ClientError) else error
 
 
 def _never_left(why: str) -> Failure:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from functools import lru_cache
 from typing import cast
 
@@ -105,16 +105,21 @@ async def pieces(response: httpx.Response, max_body: int) -> AsyncGenerator[byte
     unpack = decoder(response.headers.get("content-encoding", ""))
     received = unpacked = 0
     # Without httpx's own reader, which counts and cuts what needs neither. `close` closes the response.
-    stream = cast("httpx.AsyncByteStream", response.stream)
-    async with aclosing(cast("AsyncGenerator[bytes, None]", aiter(stream))) as raw:
+    raw = aiter(cast("httpx.AsyncByteStream", response.stream))
+    try:
         async for data in raw:
             piece = unpack.feed(data, max_body - unpacked)
             received += len(data)
             unpacked += len(piece)
             # What was received counts too: a compressed stream can go on for ever and unpack to nothing.
-            if max(received, unpacked) > max_body:
+            over = max(received, unpacked) - max_body
+            if over > 0:
+                yield piece[:-over]
                 raise BadBody(f"it is larger than max_body, {max_body} bytes")
             yield piece
+    finally:
+        if isinstance(raw, AsyncGenerator):
+            await raw.aclose()
     unpack.finish()
 
 
