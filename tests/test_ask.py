@@ -73,6 +73,9 @@ direct = ["openrouter_direct"]
 control = "direct"
 shares = {{ proxied = 50 }}
 
+[plugins.retries]
+pause = "10ms"
+
 [router]
 default_task = "email-draft"
 """

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import trustme
+from attrs import frozen
 
 from pointsman.errors import AllTargetsFailed, ContentPolicy
 from pointsman.events import RequestFinished
@@ -29,7 +30,7 @@ from pointsman.testing import (
     openrouter_answer,
     openrouter_stream,
 )
-from pointsman.testing.replies import chunk, head, sse_event
+from pointsman.testing.replies import Connection, chunk, head, sse_event
 from tests.core.support import stories
 from tests.faults.table import row
 from tests.support.canaries import assert_clean
@@ -52,11 +53,8 @@ from tests.support.wires import (
 LIMITS = {"first_token_timeout": 20, "idle_timeout": 20, "deadline": 45}
 """Seconds, so long that nothing but a fault of the machine or of ours reaches them."""
 
-FIRST_TOKEN_LIMIT, IDLE_LIMIT = 0.5, 0.2
+FIRST_TOKEN_LIMIT, IDLE_LIMIT = 0.25, 0.2
 """Seconds, in the tests that wait for one of them. The second target, too, has the first one to begin its answer."""
-
-ON_ITS_WAY = 0.25
-"""Seconds between a stream's last bytes and its cut, which overtakes what its reader has not taken yet."""
 
 PIECES = ["Kære ", "Mette ", "Hansen, ", "rengøring ", "på ", "fredag."]
 TEXT = "".join(PIECES)
@@ -85,6 +83,17 @@ def wires(servers: dict[str, Any], caplog: pytest.LogCaptureFixture) -> Iterator
     servers["openrouter"].play(openrouter_stream(SLUG, PIECES))
     yield Wires(router=dict(LIMITS), **servers)
     assert_clean(caplog.text)
+
+
+@frozen(kw_only=True)
+class Cut(Drop):
+    """A hanging up that overtakes nothing: the reader has what was sent in one piece, for it has the first of it."""
+
+    wires: Wires
+
+    async def send_to(self, connection: Connection) -> bool:
+        await until(lambda: self.wires.has_shown)
+        return await Drop.send_to(self, connection)
 
 
 def moved_on(reading: Reading, *kinds: str) -> None:
@@ -181,15 +190,16 @@ def test_a_stream_that_has_said_why_it_ended_and_then_stalls_has_answered(wires,
 
 
 @both_faces
-@pytest.mark.parametrize("then", [Hang(), Drop(delay=ON_ITS_WAY), Drop(reset=True, delay=ON_ITS_WAY)])
+@pytest.mark.parametrize("then", [Hang(), False, True], ids=["silence", "FIN", "RST"])
 def test_a_stream_ends_with_done_whatever_the_connection_does(wires, face, then):
-    wires.litellm.play(RawBytes(UNCLOSED, then=then))
+    wires.litellm.play(RawBytes(UNCLOSED, then=then if isinstance(then, Hang) else Cut(wires=wires, reset=then)))
     reading = FACES[face](wires)
     assert (reading.text, reading.completion.finish_reason) == ("Hello", "stop")
     assert reading.completion.usage.input_tokens == 3
     assert reading.tried == [("litellm_backend", "answered")]
     assert reading.decision.attempts[0].duration < LIMITS["idle_timeout"] / 2
-    hung_up_on(wires.litellm)
+    if isinstance(then, Hang):
+        hung_up_on(wires.litellm)
 
 
 @both_faces
@@ -213,19 +223,19 @@ def test_a_stream_that_is_cut_before_its_first_content_is_passed_by(wires, face,
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize(("sent", "text"), [*AFTER.values(), (UNSAID, "Hello")], ids=[*AFTER, "unsaid"])
 def test_a_stream_that_is_cut_after_its_first_content_is_interrupted(wires, face, sent, text, reset):
-    wires.litellm.play(RawBytes(sent, then=Drop(reset=reset, delay=ON_ITS_WAY)))
+    wires.litellm.play(RawBytes(sent, then=Cut(wires=wires, reset=reset)))
     interrupted(FACES[face](wires), text)
 
 
-def sized(body: bytes, more: int) -> RawBytes:
+def sized(body: bytes, then: Drop, more: int = 10) -> RawBytes:
     """A response that ends so many bytes before it said that it would."""
     declared = STREAM | {"content-length": str(len(body) + more)}
-    return RawBytes(head(200, declared) + body, then=Drop(delay=ON_ITS_WAY))
+    return RawBytes(head(200, declared) + body, then=then)
 
 
-def until_closed(body: bytes) -> RawBytes:
+def until_closed(body: bytes, then: Drop) -> RawBytes:
     """A response that ends where its connection does."""
-    return RawBytes(head(200, STREAM | {"connection": "close"}) + body, then=Drop(delay=ON_ITS_WAY))
+    return RawBytes(head(200, STREAM | {"connection": "close"}) + body, then=then)
 
 
 def body_of(*events: object) -> bytes:
@@ -236,31 +246,31 @@ WHOLE = body_of(FIRST, SECOND, event(None, "stop"), DONE)
 
 
 @row(12, 13)
-@pytest.mark.parametrize("frame", [lambda body: sized(body, 10), until_closed], ids=["content-length", "no length"])
+@pytest.mark.parametrize("frame", [sized, until_closed], ids=["content-length", "no length"])
 @both_faces
 def test_a_body_that_is_cut_short_before_its_first_content_is_passed_by(wires, face, frame):
-    wires.litellm.play(frame(body_of(event())))
+    wires.litellm.play(frame(body_of(event()), Drop()))
     moved_on(FACES[face](wires), "bad_response")
 
 
 @row(12, 13)
-@pytest.mark.parametrize("frame", [lambda body: sized(body, 10), until_closed], ids=["content-length", "no length"])
+@pytest.mark.parametrize("frame", [sized, until_closed], ids=["content-length", "no length"])
 @both_faces
 def test_a_body_that_is_cut_short_after_its_first_content_is_interrupted(wires, face, frame):
-    wires.litellm.play(frame(body_of(event(), FIRST, SECOND)))
+    wires.litellm.play(frame(body_of(event(), FIRST, SECOND), Cut(wires=wires)))
     interrupted(FACES[face](wires), "Hello")
 
 
 @row(12)
 @both_faces
 def test_a_content_length_that_is_longer_than_an_answer_without_done_is_a_cut_one(wires, face):
-    wires.litellm.play(sized(body_of(FIRST, SECOND, event(None, "stop")), 1))
+    wires.litellm.play(sized(body_of(FIRST, SECOND, event(None, "stop")), Cut(wires=wires), more=1))
     interrupted(FACES[face](wires), "Hello")
 
 
 @both_faces
 def test_a_close_delimited_answer_that_is_whole_is_one(wires, face):
-    wires.litellm.play(until_closed(WHOLE))
+    wires.litellm.play(until_closed(WHOLE, Cut(wires=wires)))
     reading = FACES[face](wires)
     assert (reading.text, reading.tried) == ("Hello", [("litellm_backend", "answered")])
 
@@ -465,6 +475,7 @@ def test_something_else_than_an_answer_is_passed_by(wires, face, reply):
 
 @both_faces
 def test_when_both_break_before_the_first_content_the_error_has_both(wires, face):
+    wires.plugins["retries"] = {"pause": 0.01}
     wires.litellm.play(RawBytes(chunked(event())))
     wires.openrouter.play(RawBytes(chunked(error_event(503))))
     reading = FACES[face](wires)
@@ -630,7 +641,7 @@ def test_a_slow_reader_holds_the_server_back(wires):
         before = -1
         while before != sent or sent <= READ_AHEAD:
             before = sent
-            time.sleep(0.3)
+            time.sleep(0.1)
         assert READ_AHEAD < sent < 700
         next(stream)
 

@@ -128,6 +128,8 @@ class World:
     plugins: dict[str, object] = field(factory=dict[str, object])
     sink: Collecting = field(factory=Collecting)
     prompt: str = "hello"
+    has_shown: bool = field(default=False, init=False)
+    """Whether the reader of its one stream has a chunk."""
     deaf: bool = False
     """Whether a backend ignores its cancellation, so that its task outlives the request for a while."""
 
@@ -191,7 +193,9 @@ def read_synchronously(world: World, **options: Any) -> Reading:
     error = None
     with world.new_router() as router, router.stream(world.prompt, **options) as stream:
         try:
-            chunks.extend(stream)
+            for chunk in stream:
+                chunks.append(chunk)
+                world.has_shown = True
         except PointsmanError as raised:
             error = raised
         completion = None if error else stream.completion
@@ -209,7 +213,8 @@ def read_asynchronously(world: World, **options: Any) -> Reading:
             async with router.astream(world.prompt, **options) as stream:
                 try:
                     async for chunk in stream:
-                        chunks.append(chunk)  # noqa: PERF401 - what came before an error counts
+                        chunks.append(chunk)
+                        world.has_shown = True
                 except PointsmanError as raised:
                     error = raised
                 completion = None if error else stream.completion
