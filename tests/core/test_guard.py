@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+from functools import cache
 from random import Random
 
 import pytest
@@ -13,7 +14,6 @@ from pointsman import ConfigError, RolloutSettings, Router
 from pointsman.decision import Assignment
 from pointsman.errors import AllTargetsFailed, BadRequest
 from pointsman.events import RolloutHalted
-from pointsman.loading import from_config
 from pointsman.policy.guard import Guard, Watch
 from pointsman.policy.rollout import bucket_in, path_of
 from pointsman.rollouts.sequential import evidence
@@ -367,7 +367,6 @@ def test_what_its_caller_ended_says_nothing_about_a_path(outcome):
 def simulated(rates, *, seed, requests, share=0.5, **settings):
     """After how many requests of the path it is halted, or None; `rates` are those of setbacks."""
     guard, chance = Guard(**settings), Random(seed)
-    snapshot = from_config({"plugins": {}})
     here = guard._here.here()
     here.rollouts["default"] = evolve(ROLLOUT, shares={"proxied": share * 100})
     on_path = 0
@@ -377,7 +376,6 @@ def simulated(rates, *, seed, requests, share=0.5, **settings):
         guard._count(here, decision(path, share, setback=chance.random() < rates[path]))
         if here.halts:
             return on_path
-    assert snapshot
     return None
 
 
@@ -385,6 +383,7 @@ WENT_WELL = drive(table(("m",), {"proxy": Scripted(), "direct": Scripted()}), re
 FELL_BACK = drive(table(("m",), {"proxy": Scripted(), "direct": Scripted()}), [failure()], request=chat()).decision
 
 
+@cache
 def decision(path, share, *, setback):
     part = 100 * share if path == "proxied" else 100 - 100 * share
     return evolve(

@@ -10,7 +10,6 @@ from attrs import frozen
 
 from tests.support.command import Ran, environment
 
-
 PIP = importlib.util.find_spec("pip") is not None
 """Whether our own pip can fill another environment. To install one into each takes longer than all the rest."""
 
