@@ -150,7 +150,7 @@ def test_each_backend_is_asked_one_thing_that_costs_nothing(
     asked = [*proxy.requests, *openrouter.requests]
     assert [(one.method, one.path, one.body) for one in asked] == [("GET", "/models", b""), ("GET", "/api/v1/key", b"")]
     assert [one.headers["authorization"] for one in asked] == [f"Bearer {key}" for key in KEYS.values()]
-    assert proxy.wait_for(lambda: proxy.connected + openrouter.connected == 0)
+    assert all(server.wait_for(lambda server=server: server.connected == 0) for server in (proxy, openrouter))
 
 
 @pytest.mark.parametrize(

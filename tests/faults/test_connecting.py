@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 import trustme
+from attrs import define
 
+from pointsman.events import AttemptFinished
+from pointsman.hookspecs import MetricEmission, hookimpl
 from tests.faults.scene import LATE, LIMIT, in_every_face, over_tls
 from tests.faults.table import row
 from tests.support.sockets import closed_port, deaf, full, rude
@@ -30,6 +33,18 @@ def test_a_name_that_does_not_resolve_was_not_sent(scene, face):
     assert "resolve" in told.failure.message
 
 
+@define(eq=False)
+class UntilFinished(MetricEmission):
+    """Ends something when an attempt has ended without it."""
+
+    over: threading.Event
+
+    @hookimpl
+    def emit_metric(self, event):
+        if isinstance(event, AttemptFinished):
+            self.over.set()
+
+
 @row(2)
 @in_every_face
 def test_a_resolver_that_hangs_is_left_within_the_connect_limit(scene, face, monkeypatch):
@@ -46,12 +61,10 @@ def test_a_resolver_that_hangs_is_left_within_the_connect_limit(scene, face, mon
     scene.settings["connect_timeout"] = LIMIT
     # The thread that resolves cannot be interrupted.
     scene.patience = 1
-    timer = threading.Timer(1, over.set)
-    timer.start()
+    scene.plugins["until"] = UntilFinished(over)
     told = scene.ask(face)
     told.moved_on(NOT_SENT)
     assert LIMIT <= told.took < LIMIT + LATE
-    timer.join()
 
 
 @row(3)
