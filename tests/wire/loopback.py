@@ -105,10 +105,10 @@ def a_target(name: str = "vendor/model") -> Target:
 
 
 async def call(
-    backend: OpenAICompatible, request: Request | None = None, *, model: str = "vendor/model", time_limit: float = 30.0
+    backend: OpenAICompatible, request: Request | None = None, *, model: str = "vendor/model"
 ) -> Completion | Failure:
     """What one attempt comes to."""
-    ctx = AttemptContext(request_id="r", number=1, time_limit=time_limit)
+    ctx = AttemptContext(request_id="r", number=1, time_limit=30.0)
     try:
         return await backend.complete(a_target(model), request or a_request(), ctx)
     except AttemptFailed as failed:

@@ -46,10 +46,10 @@ def failure_of(url: str, **settings: object) -> Failure:
     return got
 
 
-def failure_from(handler: Handler, *, time_limit: float = 30.0, **settings: object) -> Failure:
+def failure_from(handler: Handler, **settings: object) -> Failure:
     async def run() -> Completion | Failure:
         async with serving(handler) as address, started(backend(address, **settings)) as ours:
-            return await call(ours, time_limit=time_limit)
+            return await call(ours)
 
     got = asyncio.run(run())
     assert isinstance(got, Failure), got
@@ -204,12 +204,6 @@ def test_a_body_that_is_cut_short_is_no_answer(answer: bytes) -> None:
 @pytest.mark.parametrize("garbage", [b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: \0\r\n\r\n", b"HTTP/9 abc\r\n\r\n"])
 def test_a_response_that_is_not_http_is_no_answer(garbage: bytes) -> None:
     assert the_way(failure_from(writes(garbage)))[:3] == UNUSABLE
-
-
-@pytest.mark.parametrize("stalls", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{"], ids=["headers", "body"])
-def test_silence_ends_at_the_time_limit(stalls: bytes) -> None:
-    failure = failure_from(writes(stalls, stay=True), time_limit=0.2)
-    assert the_way(failure) == ("timeout", "model", "counts", "possibly_billed")
 
 
 def test_a_server_that_never_reads_the_upload_is_left_when_the_attempt_is_cancelled() -> None:

@@ -41,10 +41,11 @@ def parse(reply: Reply) -> Mapping[str, object] | Failure:
 def error_inside(body: Mapping[str, object]) -> object:
     """The error that a 200 carries, in its body or in its choice; None where there is none."""
     choice = choice_of(body)
-    places = (body.get("error"), choice.get("error"), as_mapping(choice.get("provider_specific_fields")).get("error"))
-    error = next((place for place in places if place), None)
+    error = (
+        body.get("error") or choice.get("error") or as_mapping(choice.get("provider_specific_fields")).get("error")
+    ) or None
     if error is None and not choice:
-        error = envelope.itself_an_error(body)
+        return envelope.itself_an_error(body)
     if error is None and (choice.get("finish_reason") == "error" or choice.get("native_finish_reason") in FAILED):
         return {"message": "the choice ended with an error"}
     return error
@@ -64,14 +65,14 @@ def completion(body: Mapping[str, object], status: int) -> Completion | Failure:
     finish = as_text(choice.get("finish_reason")) or as_text(choice.get("native_finish_reason")) or ""
     if not finish:
         return unusable("the answer has no finish reason", status)
-    spoken = [cast("JSON", message["audio"])] if message.get("audio") else []
+    spoken = (cast("JSON", message["audio"]),) if message.get("audio") else ()
     answer = Completion(
         text=text_of(message.get("content")),
         finish_reason=finish,
         tool_calls=marked_where_cut(whole_calls(message), finish),
         reasoning=as_text(message.get("reasoning")) or as_text(message.get("reasoning_content")) or "",
         refusal=as_text(message.get("refusal")),
-        images=(*images_of(message), *spoken),
+        images=images_of(message) + spoken,
         usage=usage(as_mapping(body.get("usage"))),
         id=as_text(body.get("id")),
         served_model=as_text(body.get("model")),
@@ -131,7 +132,10 @@ def text_of(content: object) -> str:
 
 def images_of(message: Mapping[str, object]) -> tuple[JSON, ...]:
     """What the model drew, and what it spoke where that is a part of its content."""
-    parts = [as_mapping(part) for part in as_list(message.get("content"))]
+    content, images = message.get("content"), message.get("images")
+    if isinstance(content, str) and not images:
+        return ()  # nearly always
+    parts = [as_mapping(part) for part in as_list(content)]
     kinds = [(as_text(part.get("type")) or "", part) for part in parts]
     shown = [part for kind, part in kinds if "image" in kind or "audio" in kind]
-    return cast("tuple[JSON, ...]", (*shown, *as_list(message.get("images"))))
+    return cast("tuple[JSON, ...]", (*shown, *as_list(images)))

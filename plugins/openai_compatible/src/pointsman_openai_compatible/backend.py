@@ -70,9 +70,9 @@ class OpenAICompatible(BackendInvocation, Streaming):
         opened.starts += 1
 
     @hookimpl
-    async def complete(self, target: Target, request: Request, ctx: AttemptContext) -> Completion:
+    async def complete(self, target: Target, request: Request, ctx: AttemptContext) -> Completion:  # noqa: ARG002 - who calls holds it to its limit
         """The whole answer, from one HTTP request."""
-        outcome = await self._attempt(target, request, ctx)
+        outcome = await self._attempt(target, request)
         if isinstance(outcome, Failure):
             # Raised here, outside every `except`: no exception of the HTTP library, which holds URL and
             # headers, hangs on it.
@@ -80,10 +80,10 @@ class OpenAICompatible(BackendInvocation, Streaming):
         return outcome
 
     @hookimpl
-    async def stream(self, target: Target, request: Request, ctx: AttemptContext) -> AsyncGenerator[Chunk, None]:
+    async def stream(self, target: Target, request: Request, ctx: AttemptContext) -> AsyncGenerator[Chunk, None]:  # noqa: ARG002 - as above
         """The answer piece by piece, from one HTTP request."""
         failure = None
-        async with aclosing(self._streamed(target, request, ctx)) as items:
+        async with aclosing(self._streamed(target, request)) as items:
             async for item in items:
                 if isinstance(item, Failure):
                     failure = item
@@ -167,12 +167,12 @@ class OpenAICompatible(BackendInvocation, Streaming):
 
     # The call.
 
-    async def _attempt(self, target: Target, request: Request, ctx: AttemptContext) -> Completion | Failure:
+    async def _attempt(self, target: Target, request: Request) -> Completion | Failure:
         sent = self.request_body(target, request)
         content = encode(sent)
         if isinstance(content, Failure):
             return content
-        reply = await self._reply(self._post(content, ctx))
+        reply = await self._reply(self._post(content))
         if isinstance(reply, Failure):
             return reply
         return self._outcome(reply, sent, partial(self._failure, request))
@@ -198,16 +198,14 @@ class OpenAICompatible(BackendInvocation, Streaming):
         finally:
             await exchange.close(response)
 
-    async def _streamed(
-        self, target: Target, request: Request, ctx: AttemptContext
-    ) -> AsyncGenerator[Chunk | Failure, None]:
+    async def _streamed(self, target: Target, request: Request) -> AsyncGenerator[Chunk | Failure, None]:
         """The chunks; a failure is the last item."""
         sent = self.request_body(target, request)
         content = encode(sent)
         if isinstance(content, Failure):
             yield content
             return
-        response = await exchange.send(self._transport(), self._post(content, ctx))
+        response = await exchange.send(self._transport(), self._post(content))
         if isinstance(response, Failure):
             yield response
             return
@@ -255,11 +253,9 @@ class OpenAICompatible(BackendInvocation, Streaming):
         scrub = Scrubber(request, secrets)
         return failures.describe(error, found, scrub, retry_after=self.retry_after(error, found))
 
-    def _post(self, content: bytes, ctx: AttemptContext) -> httpx.Request:
+    def _post(self, content: bytes) -> httpx.Request:
         url = exchange.address(self.base_url, "/chat/completions")
-        return exchange.post(
-            url, self.request_headers(), content, connect_timeout=self.connect_timeout, time_limit=ctx.time_limit
-        )
+        return exchange.post(url, self.request_headers(), content, connect_timeout=self.connect_timeout)
 
     def _transport(self) -> Transport:
         try:

@@ -36,32 +36,34 @@ def address(base_url: str, path: str) -> httpx.URL:
     return httpx.URL(base_url.rstrip("/") + path)
 
 
-def post(
-    url: httpx.URL, headers: dict[str, str], content: bytes, *, connect_timeout: float, time_limit: float
-) -> httpx.Request:
+def post(url: httpx.URL, headers: dict[str, str], content: bytes, *, connect_timeout: float) -> httpx.Request:
     """The request, with limits for a transport that honours them.
 
-    `time_limit` is between two reads, a backstop: who calls the backend holds the whole attempt to it.
+    Only connecting is limited: who calls the backend holds the whole attempt to its limit, and a stream to its pauses.
     """
-    limits = {"connect": connect_timeout, "pool": connect_timeout, "read": time_limit, "write": time_limit}
+    whole = httpx.Headers(_with_host(url, tuple(headers.items())))
     # With what httpx would add, so that it does not look for it in every request.
-    whole = {"host": _host(url), **headers, "content-length": str(len(content))}
+    whole["content-length"] = str(len(content))
     body = httpx.ByteStream(content)
-    request = httpx.Request("POST", url, headers=whole, stream=body, extensions={"timeout": limits})
+    request = httpx.Request("POST", url, headers=whole, stream=body, extensions=_limits(connect_timeout))
     if len(content) <= LARGE_BODY:
         request.read()
     return request
 
 
 @lru_cache(maxsize=64)
-def _host(url: httpx.URL) -> str:
-    return url.netloc.decode("ascii")
+def _with_host(url: httpx.URL, headers: tuple[tuple[str, str], ...]) -> httpx.Headers:
+    return httpx.Headers([("host", url.netloc.decode("ascii")), *headers])
+
+
+@lru_cache(maxsize=64)
+def _limits(connect_timeout: float) -> dict[str, object]:
+    return {"timeout": {"connect": connect_timeout, "pool": connect_timeout}}
 
 
 def get(url: httpx.URL, headers: dict[str, str], *, connect_timeout: float) -> httpx.Request:
     """A request for what is there. Its time is limited by whoever waits for it."""
-    limits = {"connect": connect_timeout, "pool": connect_timeout}
-    return httpx.Request("GET", url, headers=headers, extensions={"timeout": limits})
+    return httpx.Request("GET", url, headers=headers, extensions=_limits(connect_timeout))
 
 
 async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response | Failure:

@@ -46,7 +46,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         """Opened by the first request."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        limits = request.extensions.get("timeout", {})
+        limits = request.extensions["timeout"]
         try:
             body = request.content or None
         except httpx.RequestNotRead:
@@ -58,7 +58,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             headers=CIMultiDict([(name.decode(), value.decode()) for name, value in request.headers.raw]),
             data=body,
             allow_redirects=False,
-            timeout=_limits(limits.get("connect"), limits.get("pool"), limits.get("read")),
+            timeout=_limits(limits["connect"], limits["pool"]),
         )
         return httpx.Response(response.status, headers=response.raw_headers, stream=_Body(response))
 
@@ -87,8 +87,8 @@ def _url(text: str) -> URL:
 
 
 @lru_cache(maxsize=64)
-def _limits(connect: float | None, pool: float | None, read: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(sock_connect=connect, connect=pool, sock_read=read)
+def _limits(connect: float, pool: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(sock_connect=connect, connect=pool)
 
 
 def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:

@@ -24,7 +24,9 @@ def as_text(value: object) -> str | None:
 
 def as_count(value: object) -> int | None:
     """A number of something: a whole number from 0 up."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is int:
+        return value if value >= 0 else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if isinstance(value, float) and not value.is_integer():
         return None
@@ -33,7 +35,7 @@ def as_count(value: object) -> int | None:
 
 def as_amount(value: object) -> float | None:
     """An amount of something, as a number or as text: finite, from 0 up."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         amount = float(value)
