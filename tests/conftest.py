@@ -2,9 +2,12 @@
 
 import contextlib
 import gc
+import importlib.metadata
 import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -46,6 +49,21 @@ def certificates() -> Iterator[None]:
     """The certificates of all the world are read once, and not by every router, which takes longer than most tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpx, "create_ssl_context", cache(httpx.create_ssl_context))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def distributions() -> Iterator[None]:
+    """What is installed is looked through once for each state of Python's path, and not by every router."""
+    real = importlib.metadata.entry_points
+    look = cache(lambda group, _path: real(group=group))
+
+    def entry_points(*, group: str) -> importlib.metadata.EntryPoints:
+        folders = filter(Path.is_dir, map(Path, sys.path))
+        return look(group, tuple((folder, folder.stat().st_mtime_ns) for folder in folders))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.metadata, "entry_points", entry_points)
         yield
 
 

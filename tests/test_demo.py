@@ -12,6 +12,9 @@ import pytest
 
 from tests.support.command import onto_a_full_disk, pointsman, run
 
+# Each demo is run once, for all that is said of it.
+pytestmark = pytest.mark.xdist_group("demo")
+
 FATES = ["up", "dies", "502", "hangs"]
 
 FIRST_FAILURE = {"dies": ("connect", None), "502": ("server", 502), "hangs": ("timeout", None)}

@@ -470,8 +470,9 @@ def test_a_hundred_changes_under_load_lose_no_request_and_mix_no_two_configurati
     assert set(by_word.values()) == {2}, "each was started once and closed once"
 
 
-def test_a_hundred_watched_changes_under_load_each_take_effect_within_a_second(file, tmp_path):
+def test_a_hundred_watched_changes_under_load_each_take_effect_within_a_second(file, tmp_path, monkeypatch):
     """In every way in which files change, with broken ones in between, asked in both faces all along."""
+    monkeypatch.setattr("pointsman.config_file.LOOK_EVERY", QUICKLY / 4)
     stop = threading.Event()
     answers: list[str] = []
     wrong: list[BaseException] = []
