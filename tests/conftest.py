@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import settings
+from pluggy import PluginManager
 
 from pointsman.testing import ScriptedServer
 from tests.support.litellm_proxy import LiteLLMProxy, is_installed
@@ -64,6 +65,19 @@ def distributions() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importlib.metadata, "entry_points", entry_points)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def registration() -> Iterator[None]:
+    """No hook is looked for in `__init__` and its like, which takes most of the time of making a router."""
+
+    def but_for_dunders(parse: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda self, holder, name: None if name.startswith("__") else parse(self, holder, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("parse_hookimpl_opts", "parse_hookspec_opts"):
+            patch.setattr(PluginManager, name, but_for_dunders(getattr(PluginManager, name)))
         yield
 
 
