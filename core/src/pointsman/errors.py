@@ -64,7 +64,7 @@ DEFAULTS: Mapping[Kind, tuple[Blame, BreakerEffect]] = {
 
 def _seconds(failure: object, attribute: object, value: object) -> None:  # noqa: ARG001 - attrs's signature
     """Refuses what no breaker could wait for, at the place where a backend writes it."""
-    if value is not None and not (isinstance(value, int | float) and 0 <= value < LONGEST):
+    if value is not None and not (isinstance(value, (int, float)) and 0 <= value < LONGEST):
         raise ValueError(f"retry_after: a number of seconds, 0 or more, not {value!r}")
 
 

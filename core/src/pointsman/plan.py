@@ -265,49 +265,48 @@ def _attempt(
     recorder: Recorder, verdict: Next, admission: Admission, deadline: float
 ) -> Generator[Step, Outcome | None, Completion | Failed]:
     """One attempt: its completion, or how it failed. Records it and settles its permits, once."""
-    ctx, target, first_token = recorder.ctx, verdict.target, None
-    began = ctx.now
-    time_left = deadline - began
+    ctx, target = recorder.ctx, verdict.target
+    time_left = deadline - ctx.now
     time_limit, clipped = _time_limit(recorder, target, time_left)
-    recorder.attempt_started(target, time_limit)
-
-    def finish(outcome: AttemptOutcome, failure: Failure | None = None, answer: Completion | None = None) -> None:
-        settle(admission, outcome, failure, ctx)
-        recorder.attempt_finished(
-            target,
-            outcome,
-            began=began,
-            why=verdict.why,
-            first_token=first_token,
-            failure=failure,
-            answer=answer,
-        )
-
+    recorder.attempt_started(target, time_limit, verdict.why)
+    begun = False
     try:
         outcome = yield Attempt(target, len(recorder.attempts) + 1, time_limit, time_left)
         if isinstance(outcome, Committed):
-            first_token = outcome.at
+            begun = True
+            recorder.answer_begun(outcome.at)
             outcome = yield Relay(ctx.snapshot.config.router.idle_timeout, deadline - ctx.now)
     except BaseException as error:
-        finish("abandoned" if isinstance(error, GeneratorExit) else "cancelled")
+        _finish(recorder, admission, "abandoned" if isinstance(error, GeneratorExit) else "cancelled")
         raise
     if isinstance(outcome, Answered):
-        finish("answered", answer=outcome.completion)
+        _finish(recorder, admission, "answered", answer=outcome.completion)
         return outcome.completion
     if isinstance(outcome, Failed):
         failed = outcome
     else:
         partial = outcome.partial if isinstance(outcome, TimedOut) else None
-        if first_token is not None:
+        if begun:
             clipped = deadline - ctx.now < SHORTEST
-        failed = Failed(timeout(time_limit, clipped=clipped, begun=first_token is not None), partial)
-    if first_token is not None:
+        failed = Failed(timeout(time_limit, clipped=clipped, begun=begun), partial)
+    if begun:
         # Content was shown: whatever broke now, nothing may be tried in its place.
         failed = Failed(interrupted(failed.failure), failed.partial)
-    finish("failed", failed.failure, failed.partial)
-    if first_token is not None:
+    _finish(recorder, admission, "failed", failed.failure, failed.partial)
+    if begun:
         raise _ended(recorder, failed, "the stream broke after it had begun", StreamInterrupted)
     return failed
+
+
+def _finish(
+    recorder: Recorder,
+    admission: Admission,
+    outcome: AttemptOutcome,
+    failure: Failure | None = None,
+    answer: Completion | None = None,
+) -> None:
+    settle(admission, outcome, failure, recorder.ctx)
+    recorder.attempt_finished(outcome, failure, answer)
 
 
 def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[float, bool]:

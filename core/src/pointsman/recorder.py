@@ -45,6 +45,11 @@ class Recorder:
         self.steps: list[SelectionStep] = []
         self.attempts: list[AttemptRecord] = []
         self.skipped: dict[Target, SkippedTarget] = {}
+        self._target: Target
+        """That of the attempt that runs, as are the next three."""
+        self._why: str
+        self._attempt_began: float
+        self._first_token: float | None
         self.ended: Decision | None = None
         """The finished record, however the request ended."""
         self._common: dict[str, Any] = {}
@@ -71,7 +76,9 @@ class Recorder:
             }
             self._emit(RequestStarted(time=self._wall_clock(), **self._common))
 
-    def attempt_started(self, target: Target, time_limit: float) -> None:
+    def attempt_started(self, target: Target, time_limit: float, why: str) -> None:
+        self._target, self._why, self._first_token = target, why, None
+        self._attempt_began = self.ctx.now
         if self._emit:
             self._emit(
                 AttemptStarted(
@@ -83,18 +90,14 @@ class Recorder:
                 )
             )
 
+    def answer_begun(self, at: float) -> None:
+        """The first content of the attempt's stream came then, on the context's clock."""
+        self._first_token = at
+
     def attempt_finished(
-        self,
-        target: Target,
-        outcome: AttemptOutcome,
-        *,
-        began: float,
-        why: str,
-        first_token: float | None = None,
-        failure: Failure | None = None,
-        answer: Completion | None = None,
+        self, outcome: AttemptOutcome, failure: Failure | None = None, answer: Completion | None = None
     ) -> None:
-        """`began` and `first_token` are times on the context's clock."""
+        target, began, first_token = self._target, self._attempt_began, self._first_token
         duration = self.ctx.now - began
         record = AttemptRecord(
             number=len(self.attempts) + 1,
@@ -102,7 +105,7 @@ class Recorder:
             started=began - self.began,
             duration=duration,
             outcome=outcome,
-            why=why,
+            why=self._why,
             time_to_first_token=None if first_token is None else first_token - began,
             failure=failure,
             usage=answer.usage if answer else None,

@@ -158,20 +158,16 @@ class _Recent:
     def add(self, now: float, *, failed: bool = False) -> None:
         if now >= self._part_ends:
             self._begin_part(now)
-        part = self._part
-        part[1] += 1
-        self._attempts += 1
+        self._part[1] += 1
         if failed:
-            part[2] += 1
-            self._failures += 1
+            self._part[2] += 1
 
     def counts(self) -> tuple[int, int]:
         """Failures, and attempts, in the window that ended with the last one added."""
-        return self._failures, self._attempts
+        return sum(part[2] for part in self._parts), sum(part[1] for part in self._parts)
 
     def clear(self) -> None:
         self._parts.clear()
-        self._attempts = self._failures = 0
         self._part = list[int]()
         self._part_ends = 0.0
 
@@ -181,6 +177,4 @@ class _Recent:
         self._parts.append(self._part)
         self._part_ends = (place + 1) * self._grain
         while self._parts[0][0] <= place - GRAIN:
-            _, attempts, failures = self._parts.popleft()
-            self._attempts -= attempts
-            self._failures -= failures
+            self._parts.popleft()

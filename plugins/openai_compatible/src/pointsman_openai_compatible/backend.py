@@ -6,7 +6,7 @@ differs: `request_body`, `request_headers`, `own_words`, `relayed`, `diagnose`, 
 """
 
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import ClassVar
@@ -84,11 +84,12 @@ class OpenAICompatible(BackendInvocation, Streaming):
         """The answer piece by piece, from one HTTP request."""
         failure = None
         async with aclosing(self._streamed(target, request)) as items:
-            async for item in items:
-                if isinstance(item, Failure):
-                    failure = item
-                    break
-                yield item
+            async for together in items:
+                for item in together:
+                    if isinstance(item, Failure):
+                        failure = item
+                    else:
+                        yield item
         if failure is not None:
             raise AttemptFailed(failure)  # outside of every `except`, as above
 
@@ -198,30 +199,30 @@ class OpenAICompatible(BackendInvocation, Streaming):
         finally:
             await exchange.close(response)
 
-    async def _streamed(self, target: Target, request: Request) -> AsyncGenerator[Chunk | Failure, None]:
-        """The chunks; a failure is the last item."""
+    async def _streamed(self, target: Target, request: Request) -> AsyncGenerator[Sequence[Chunk | Failure], None]:
+        """The chunks, those together that came together; a failure is the last one."""
         sent = self.request_body(target, request)
         content = encode(sent)
         if isinstance(content, Failure):
-            yield content
+            yield (content,)
             return
         response = await exchange.send(self._transport(), self._post(content))
         if isinstance(response, Failure):
-            yield response
+            yield (response,)
             return
         failure = partial(self._failure, request)
         try:
             if not streaming.is_event_stream(response):
                 reply = await exchange.read(response, self.max_body)
-                yield reply if isinstance(reply, Failure) else self._in_one_piece(reply, sent, failure)
+                yield (reply if isinstance(reply, Failure) else self._in_one_piece(reply, sent, failure),)
                 return
             if opening := self.opening(response.headers):
-                yield opening
+                yield (opening,)
             limits = {"max_body": self.max_body, "max_event": self.max_event}
             told = streaming.chunks_of(response, sent, failure, role_once=self.role_once, **limits)
-            async with aclosing(told) as chunks:
-                async for chunk in chunks:
-                    yield self._in_one_piece(chunk, sent, failure) if isinstance(chunk, Reply) else chunk
+            async with aclosing(told) as items:
+                async for together in items:
+                    yield (self._in_one_piece(together, sent, failure),) if isinstance(together, Reply) else together
         finally:
             await exchange.close(response)
 
@@ -247,7 +248,9 @@ class OpenAICompatible(BackendInvocation, Streaming):
         return completion if isinstance(completion, Failure) else self.with_headers(completion, reply.headers)
 
     def _failure(self, request: Request, error: ServerError) -> Failure:
-        error = evolve(error, message=self.own_words(error.message))
+        words = self.own_words(error.message)
+        if words != error.message:
+            error = evolve(error, message=words)
         found = self.diagnose(error)
         secrets = (*([self.api_key.reveal()] if self.api_key else []), *map(text_of, self.headers.values()))
         scrub = Scrubber(request, secrets)

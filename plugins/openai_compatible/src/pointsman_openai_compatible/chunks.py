@@ -17,6 +17,9 @@ _FIRST_HALF = ("\ud800", "\udbff")
 """The surrogates that stand first in a pair are from here to there."""
 
 
+_PLAIN = frozenset({"role", "content"})
+"""What most pieces of an answer have and nothing else."""
+
 _DECODE: Callable[[str], tuple[object, int]] = json.JSONDecoder().raw_decode
 _WHITE_SPACE = " \t\n\r"
 
@@ -61,6 +64,16 @@ class SoFar:
         self.calls = CallPieces()
         self.text = Halves()
         self.reasoning = Halves()
+        self._told: tuple[object, ...] = ()
+        self._names: tuple[str | None, str | None, str | None] = (None, None, None)
+
+    def names(self, body: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
+        """The answer's id, its model and who runs it, as one event says them: nearly always as the last one did."""
+        told = (body.get("id"), body.get("model"), body.get("provider"))
+        if told != self._told:
+            self._told = told
+            self._names = (as_text(told[0]), as_text(told[1]), as_text(told[2]))
+        return self._names
 
 
 def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], so_far: SoFar) -> Chunk:
@@ -71,6 +84,17 @@ def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], so_far: SoFar) 
         return Chunk(usage=usage_told, raw=body)  # of several answers that were asked for, the first is the one
     delta = as_mapping(choice.get("delta") or choice.get("message"))
     content = delta.get("content")
+    answer_id, model, provider = so_far.names(body)
+    if isinstance(content, str) and _PLAIN.issuperset(delta):  # nearly always
+        return Chunk(
+            text=so_far.text.whole(content),
+            finish_reason=as_text(choice.get("finish_reason")),
+            usage=usage_told,
+            id=answer_id,
+            served_model=model,
+            provider=provider,
+            raw=body,
+        )
     # Most of these stand in few chunks; what is empty needs no closer look.
     reasoning = delta.get("reasoning") or delta.get("reasoning_content")
     refusal, called = delta.get("refusal"), delta.get("tool_calls") or delta.get("function_call")
@@ -87,9 +111,9 @@ def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], so_far: SoFar) 
         annotations=_all_of(annotations) if annotations else (),
         finish_reason=as_text(choice.get("finish_reason")),
         usage=usage_told,
-        id=as_text(body.get("id")),
-        served_model=as_text(body.get("model")),
-        provider=as_text(body.get("provider")),
+        id=answer_id,
+        served_model=model,
+        provider=provider,
         raw=body,
     )
 

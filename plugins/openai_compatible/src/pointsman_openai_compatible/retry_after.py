@@ -63,7 +63,9 @@ def clamped(seconds: float) -> float:
 
 def _header(name: str, value: object, now: float) -> float | None:
     """One header's value in seconds. Dates are compared with the server's own clock where it tells it."""
-    if isinstance(value, int | float):
+    if value is None:
+        return None  # nearly always
+    if isinstance(value, (int, float)):
         value = str(value)
     text = (as_text(value) or "").strip()
     if _DIGITS.fullmatch(text):

@@ -21,6 +21,7 @@ _READ = 1000
 _SHARED = 12
 _WHOLE = 4
 _ESCAPE = re.compile(r"""\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(["'\\/bfnrt]))""")
+_CUTS = re.compile(f"{CUT}(?:\\s*{CUT})+")
 _CONTROL = {"b": " ", "f": " ", "n": " ", "r": " ", "t": " "}
 _KEY_SHAPED = re.compile(
     r"""(?ix)
@@ -53,7 +54,8 @@ class Scrubber:
         text = self._without_shared_runs(text)
         for said in self._short:
             text = text.replace(said, CUT)
-        text = re.sub(f"{CUT}(?:\\s*{CUT})+", CUT, text).strip()
+        if CUT in text:
+            text = _CUTS.sub(CUT, text).strip()
         if len(text) > LONGEST:
             text = text[: LONGEST - 1] + CUT
         return text if text.strip(f"{CUT} ") else None
@@ -64,11 +66,11 @@ class Scrubber:
 
     def _without_shared_runs(self, text: str) -> str:
         """The text without every run of `_SHARED` characters or more that stands in the request too."""
+        if not (starts := self._starts_of_shared_runs(text)):
+            return text  # nearly always
         shared = bytearray(len(text))
-        for own in self._texts:
-            for start in _possible_starts(text, own):
-                if text[start : start + _SHARED] in own:
-                    shared[start : start + _SHARED] = b"\1" * _SHARED
+        for start in starts:
+            shared[start : start + _SHARED] = b"\1" * _SHARED
         kept: list[str] = []
         for position, character in enumerate(text):
             if not shared[position]:
@@ -76,6 +78,14 @@ class Scrubber:
             elif not position or not shared[position - 1]:
                 kept.append(CUT)
         return "".join(kept)
+
+    def _starts_of_shared_runs(self, text: str) -> list[int]:
+        return [
+            start
+            for own in self._texts
+            for start in _possible_starts(text, own)
+            if text[start : start + _SHARED] in own
+        ]
 
 
 def _possible_starts(text: str, own: str) -> Iterable[int]:
@@ -104,6 +114,8 @@ def _printable(word: str) -> str:
 
 def _unescaped(text: str) -> str:
     """The text without the layers of JSON, Python and HTML escapes that quoting puts on."""
+    if "\\" not in text and "&" not in text:
+        return text
     for _ in range(3):
         plain = html.unescape(_ESCAPE.sub(_meant, text))
         if plain == text:

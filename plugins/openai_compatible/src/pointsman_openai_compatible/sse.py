@@ -65,13 +65,17 @@ class EventDecoder:
                     events.append(data if self._data_type is str else ErrorData(data))
                 self._data, self._size, self._data_type = [], 0, str
                 continue
-            name, _, value = line.partition(b":")
-            if name == b"data":
+            if line.startswith(b"data: "):  # nearly always
+                value = line[6:]
+            else:
+                name, _, value = line.partition(b":")
                 value = value.removeprefix(b" ")
-                self._data.append(value)
-                self._size += len(value) + 1  # with the line's end, or empty lines would be free
-                if self._size > self._max_event:
-                    raise EventTooLarge
-            elif name == b"event":
-                self._data_type = ErrorData if value.removeprefix(b" ") == b"error" else str
+                if name == b"event":
+                    self._data_type = ErrorData if value == b"error" else str
+                if name != b"data":
+                    continue
+            self._data.append(value)
+            self._size += len(value) + 1  # with the line's end, or empty lines would be free
+            if self._size > self._max_event:
+                raise EventTooLarge
         return events

@@ -1,6 +1,6 @@
 """One streamed answer: from the response to chunks, or to the failure that ends it."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -35,8 +35,11 @@ async def chunks_of(
     max_body: int,
     max_event: int,
     role_once: bool,
-) -> AsyncGenerator[Chunk | Reply | Failure, None]:
-    """Every chunk of a stream; a failure is the last thing it gives. The only one is a reply where it is no stream."""
+) -> AsyncGenerator[Reply | Sequence[Chunk | Failure], None]:
+    """Every chunk of a stream, those together that came together; a failure is the last of them.
+
+    Nothing but a reply where it is no stream.
+    """
     events = _Events(response, sent, failure_of, max_event=max_event, role_once=role_once)
     begun = False
     try:
@@ -48,24 +51,25 @@ async def chunks_of(
                         body = b"".join([piece, *[more async for more in pieces]])
                         yield Reply(status=response.status_code, headers=response.headers, body=body)
                         return
-                for told in events.feed(piece):
+                told = events.feed(piece)
+                if told:
                     yield told
-                    if isinstance(told, Failure):
+                    if isinstance(told[-1], Failure):
                         return
                 if events.done:
                     break
             if ending := events.ending():
-                yield ending
+                yield (ending,)
             await exchange.run_out(pieces)
     except broken() as error:
         failure = cut_short(error)
-    except (BadEvent, BadBody) as error:
+    except BadBody as error:
         failure = answer.unusable(str(error), response.status_code)
     except EventTooLarge:
         failure = answer.unusable(f"an event is larger than max_event, {max_event} bytes", response.status_code)
     else:
         return
-    yield evolve(failure, status=response.status_code)
+    yield (evolve(failure, status=response.status_code),)
 
 
 class _Events:
@@ -90,32 +94,42 @@ class _Events:
         self.done = False
         """Whether nothing more is to be taken."""
 
-    def feed(self, piece: bytes) -> Iterator[Chunk | Failure]:
-        """What the events say that end in these bytes; a failure ends the stream. Raises `BadEvent`."""
+    def feed(self, piece: bytes) -> list[Chunk | Failure]:
+        """What the events say that end in these bytes; a failure is the last thing, and ends the stream."""
+        told: list[Chunk | Failure] = []
         for data in self._decoder.feed(piece):
             if not data.startswith("{"):
                 said = data.strip()
                 if said == DONE:
                     self.done = True
-                    return
+                    break
                 if not said:
                     continue
-            yield from self._read(data)
+            failure = self._read(data, told)
+            if failure is not None:
+                told.append(failure)
+                break
+        return told
 
-    def _read(self, data: str) -> Sequence[Chunk | Failure]:
-        body = chunks.parse(data)
+    def _read(self, data: str, told: list[Chunk | Failure]) -> Failure | None:
+        """Adds the chunk of one event, or returns what is wrong with it."""
+        try:
+            body = chunks.parse(data)
+        except BadEvent as error:
+            return answer.unusable(str(error), self._response.status_code)
         choice = answer.choice_of(body)
         if error := _error_in(body, choice) or (isinstance(data, ErrorData) and answer.error_named(body)):
             status, headers = self._response.status_code, self._response.headers
-            failure = self._failure_of(envelope.error_in_success(error, status, headers, self._sent))
-            told = body.get("usage")  # what failed may cost all the same
-            return (Chunk(usage=answer.usage(as_mapping(told))), failure) if told else (failure,)
+            if usage := body.get("usage"):  # what failed may cost all the same
+                told.append(Chunk(usage=answer.usage(as_mapping(usage))))
+            return self._failure_of(envelope.error_in_success(error, status, headers, self._sent))
         chunk = chunks.chunk_of(body, choice, self._so_far)
         if wrong := self._answer.broken_by(chunk, choice):
-            return (answer.unusable(wrong, self._response.status_code),)
+            return answer.unusable(wrong, self._response.status_code)
         if (word := choice.get("native_finish_reason")) and not choice.get("index"):
             self._native_finish = as_text(word)
-        return (chunk,)
+        told.append(chunk)
+        return None
 
     def ending(self) -> Chunk | None:
         """The vendor's own word for the end, where the normal one never came. It is not for the middle of a stream."""
