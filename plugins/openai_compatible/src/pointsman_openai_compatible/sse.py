@@ -58,12 +58,14 @@ class EventDecoder:
 
     def _events(self, lines: list[bytes]) -> list[str]:
         events: list[str] = []
+        data, size, data_type = self._data, self._size, self._data_type
         for line in lines:
             if not line:
-                if self._data:
-                    data = b"\n".join(self._data).decode("utf-8", "replace")
-                    events.append(data if self._data_type is str else ErrorData(data))
-                self._data, self._size, self._data_type = [], 0, str
+                if data:
+                    text = b"\n".join(data).decode("utf-8", "replace")
+                    events.append(text if data_type is str else ErrorData(text))
+                    data = []
+                size, data_type = 0, str
                 continue
             if line.startswith(b"data: "):  # nearly always
                 value = line[6:]
@@ -71,11 +73,12 @@ class EventDecoder:
                 name, _, value = line.partition(b":")
                 value = value.removeprefix(b" ")
                 if name == b"event":
-                    self._data_type = ErrorData if value == b"error" else str
+                    data_type = ErrorData if value == b"error" else str
                 if name != b"data":
                     continue
-            self._data.append(value)
-            self._size += len(value) + 1  # with the line's end, or empty lines would be free
-            if self._size > self._max_event:
+            data.append(value)
+            size += len(value) + 1  # with the line's end, or empty lines would be free
+            if size > self._max_event:
                 raise EventTooLarge
+        self._data, self._size, self._data_type = data, size, data_type
         return events
