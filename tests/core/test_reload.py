@@ -301,12 +301,16 @@ def test_a_reload_in_a_signal_handler_during_a_reload_does_not_hang(file):
     with Router.from_toml(file.path, watch=False) as router:
         ask(router)
         previous = signal.signal(signal.SIGUSR1, lambda *_: router.reload())
+        arguments = threading.main_thread().ident, signal.SIGUSR1
+        timers = [threading.Timer(0.002, signal.pthread_kill, arguments) for _ in range(30)]
         try:
-            for number in range(30):
-                threading.Timer(0.002, signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1)).start()
+            for number, timer in enumerate(timers):
+                timer.start()
                 file.move_over(model=f"m{number}")
                 router.reload()
         finally:
+            for timer in timers:
+                timer.join()  # a signal that came after this would end the process
             signal.signal(signal.SIGUSR1, previous)
         assert ask(router) == "one m29"
 
