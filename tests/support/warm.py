@@ -25,6 +25,7 @@ from attrs import define, field, frozen
 POSSIBLE = hasattr(os, "fork")
 
 _IMPORTED = (
+    "aiohttp",
     "concurrent.futures.thread",
     "importlib.metadata",
     "pointsman.cli.ask",
@@ -32,7 +33,7 @@ _IMPORTED = (
     "pointsman.testing",
     "pointsman_litellm_backend",
     "pointsman_metrics_stdout",
-    "pointsman_openai_compatible.transport",
+    "pointsman_openai_compatible",
     "pointsman_openrouter_direct",
 )
 """Not `pointsman.cli.app`, which reads NO_COLOR when it is imported."""
