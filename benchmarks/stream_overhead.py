@@ -3,7 +3,7 @@
     python benchmarks/stream_overhead.py [--limit 2.5]
 
 An answer of 400 chunks as OpenRouter writes them, read with `router.astream` by a program that throws them away, one
-sink told everything. Beside it, in the same run and in turn, the floor: the same bytes from the same transport, split
+sink told everything. Beside it, in the same run and in turn, the floor: the same bytes by the same way, split
 at the empty lines, and `json.loads` of each event. Two ways: `paced`, each event in a packet of its own as models
 write them, and `at once`, as many in each packet as fit, where the router's own work weighs the most. Counted is the
 CPU time of this process, on one core where the system lets us choose it; the server is another process, elsewhere.
@@ -21,11 +21,10 @@ import sys
 import threading
 import time
 
-import httpx
 from attrs import define
 
 from pointsman import MetricEmission, Router, hookimpl
-from pointsman_openai_compatible.transport import aiohttp_transport, tls_context
+from pointsman_openai_compatible.aiohttp_way import AiohttpWay, tls_context
 
 CHUNKS = 400
 ANSWERS = {"paced": 2, "at once": 10}
@@ -102,19 +101,18 @@ def serve(listener: socket.socket) -> None:
 # The two readers.
 
 
-async def floor(transport: httpx.AsyncBaseTransport, address: str) -> None:
+async def floor(way: AiohttpWay, address: str) -> None:
     body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "stream": True}).encode()
     headers = {"content-type": "application/json", "authorization": "Bearer sk-nobody"}
-    request = httpx.Request("POST", f"{address}/chat/completions", headers=headers, content=body)
-    response = await transport.handle_async_request(request)
+    response = await way.send(f"{address}/chat/completions", headers, body, connect_timeout=5.0)
     rest, chunks = b"", 0
-    async for data in response.aiter_raw():
+    async for data in response.pieces():
         *whole, rest = (rest + data).split(b"\n\n")
         for event in whole:
             if event.startswith(b"data: {"):
                 json.loads(event[6:])
                 chunks += 1
-    await response.aclose()
+    await response.close()
     assert chunks == CHUNKS
 
 
@@ -129,19 +127,19 @@ async def measure(address: str, answers: int) -> tuple[float, float]:
     """CPU seconds for a chunk, both ways: medians, measured in turn."""
     floors: list[float] = []
     routed: list[float] = []
-    transport = aiohttp_transport(tls_context(None))
+    way = AiohttpWay(tls_context(None))
     async with Router(config(address)) as router:
         for _ in range(ROUNDS + 1):
             began = time.process_time()
             for _ in range(answers):
-                await floor(transport, address)
+                await floor(way, address)
             between = time.process_time()
             for _ in range(answers):
                 await through(router)
             router.flush()
             floors.append(between - began)
             routed.append(time.process_time() - between)
-    await transport.aclose()
+    await way.close()
     chunks = answers * CHUNKS
     # The first round warms up.
     return statistics.median(floors[1:]) / chunks, statistics.median(routed[1:]) / chunks

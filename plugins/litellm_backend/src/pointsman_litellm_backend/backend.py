@@ -1,8 +1,8 @@
 """The plugin for the LiteLLM proxy."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-import httpx
 from attrs import define, field
 
 from pointsman.chat import JSON, Chunk, Completion, Request
@@ -73,10 +73,10 @@ class LiteLLMBackend(OpenAICompatible, ModelSelection):
         """What the error means, the proxy's own ways first."""
         return dialect.special(error) or super().diagnose(error)
 
-    def with_headers(self, completion: Completion, headers: httpx.Headers) -> Completion:
+    def with_headers(self, completion: Completion, headers: Mapping[str, str]) -> Completion:
         """The answer with the proxy's call id, cost and inner attempts."""
         return dialect.with_headers(completion, headers)
 
-    def opening(self, headers: httpx.Headers) -> Chunk | None:
+    def opening(self, headers: Mapping[str, str]) -> Chunk | None:
         """The proxy's call id and inner attempts, which the events do not have."""
         return dialect.opening(headers)

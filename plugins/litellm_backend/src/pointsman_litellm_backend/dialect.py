@@ -6,8 +6,8 @@ that LiteLLM gave it, `litellm.RateLimitError: ...`.
 """
 
 import re
+from collections.abc import Mapping
 
-import httpx
 from attrs import evolve
 
 from pointsman.chat import Chunk, Completion, InnerAttempts
@@ -87,7 +87,7 @@ def _classes(message: str) -> set[str]:
     return classes
 
 
-def with_headers(completion: Completion, headers: httpx.Headers) -> Completion:
+def with_headers(completion: Completion, headers: Mapping[str, str]) -> Completion:
     """The answer with the proxy's call id, its inner attempts, and its cost where the body has none."""
     usage = completion.usage
     cost = as_amount(headers.get(COST_HEADER))
@@ -96,12 +96,12 @@ def with_headers(completion: Completion, headers: httpx.Headers) -> Completion:
     return evolve(completion, usage=usage, call_id=headers.get(CALL_HEADER), inner=_inner(headers))
 
 
-def opening(headers: httpx.Headers) -> Chunk:
+def opening(headers: Mapping[str, str]) -> Chunk:
     """What the headers of a stream say. They come before the answer, so they have no cost."""
     return Chunk(call_id=headers.get(CALL_HEADER), inner=_inner(headers))
 
 
-def _inner(headers: httpx.Headers) -> InnerAttempts | None:
+def _inner(headers: Mapping[str, str]) -> InnerAttempts | None:
     retries = _count(headers.get("x-litellm-attempted-retries"))
     fallbacks = _count(headers.get("x-litellm-attempted-fallbacks"))
     group = headers.get("x-litellm-model-group") or None

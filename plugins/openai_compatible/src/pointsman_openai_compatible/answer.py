@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
-import httpx
 from attrs import evolve
 
 from pointsman.assembly import marked_where_cut, shortcoming
@@ -102,7 +101,7 @@ def unusable(why: str, status: int, kind: Kind = "bad_response") -> Failure:
     return Failure.of(kind, why, status=status)
 
 
-def generation_id(headers: httpx.Headers) -> str | None:
+def generation_id(headers: Mapping[str, str]) -> str | None:
     """The id of the answer, where only a header has it."""
     return as_text(headers.get("x-generation-id"))
 

@@ -6,10 +6,10 @@ differs: `request_body`, `request_headers`, `own_words`, `relayed`, `diagnose`, 
 """
 
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import httpx
 from attrs import define, evolve, field
@@ -31,6 +31,7 @@ from .places import Opened, Place, here
 from .request import chat_body, encode
 from .scrub import Scrubber
 from .untrusted import as_list
+from .way import Response, Way
 
 Transport = httpx.AsyncBaseTransport
 
@@ -66,7 +67,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
         """Make this loop's transport, or share it where another router made it. No connection is opened yet."""
         opened = self._opened.get(here())
         if opened is None:
-            opened = self._opened[here()] = Opened(self._new_transport())
+            opened = self._opened[here()] = Opened(self._new_way())
         opened.starts += 1
 
     @hookimpl
@@ -110,7 +111,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
         opened.starts -= 1
         if not opened.starts:
             del self._opened[here()]
-            await opened.transport.aclose()
+            await opened.way.close()
 
     # What a dialect overrides.
 
@@ -149,11 +150,11 @@ class OpenAICompatible(BackendInvocation, Streaming):
         """Seconds that the server asks us to stay away, or None."""
         return retry_after.retry_after(error.status, error.headers, error.error, error.message)
 
-    def with_headers(self, completion: Completion, headers: httpx.Headers) -> Completion:  # noqa: ARG002 - as above
+    def with_headers(self, completion: Completion, headers: Mapping[str, str]) -> Completion:  # noqa: ARG002 - as above
         """The answer with what only the response's headers say."""
         return completion
 
-    def opening(self, headers: httpx.Headers) -> Chunk | None:  # noqa: ARG002 - as above
+    def opening(self, headers: Mapping[str, str]) -> Chunk | None:  # noqa: ARG002 - as above
         """What only the response's headers say of a stream, before its first event."""
         return None
 
@@ -173,25 +174,24 @@ class OpenAICompatible(BackendInvocation, Streaming):
         content = encode(sent)
         if isinstance(content, Failure):
             return content
-        reply = await self._reply(self._post(content))
+        reply = await self._reply("/chat/completions", content)
         if isinstance(reply, Failure):
             return reply
         return self._outcome(reply, sent, partial(self._failure, request))
 
     async def _pinged(self) -> str | Failure:
-        url = exchange.address(self.base_url, self.ping_path())
-        reply = await self._reply(exchange.get(url, self.request_headers(), connect_timeout=self.connect_timeout))
+        reply = await self._reply(self.ping_path(), None)
         if isinstance(reply, Failure):
             return reply
-        if not httpx.codes.is_success(reply.status):
+        if not exchange.is_success(reply.status):
             error = envelope.error_of_reply(reply.status, reply.headers, reply.body, {})
             return self._failure(Request(messages=(), task=""), error)
         body = answer.parse(reply)
         return body if isinstance(body, Failure) else self.pong(body)
 
-    async def _reply(self, request: httpx.Request) -> Reply | Failure:
+    async def _reply(self, path: str, content: bytes | None) -> Reply | Failure:
         """What one HTTP request brings, read to its end."""
-        response = await exchange.send(self._transport(), request)
+        response = await self._sent(path, content)
         if isinstance(response, Failure):
             return response
         try:
@@ -206,7 +206,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
         if isinstance(content, Failure):
             yield (content,)
             return
-        response = await exchange.send(self._transport(), self._post(content))
+        response = await self._sent("/chat/completions", content)
         if isinstance(response, Failure):
             yield (response,)
             return
@@ -237,7 +237,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
         self, reply: Reply, sent: Mapping[str, JSON], failure: Callable[[ServerError], Failure]
     ) -> Completion | Failure:
         """What a reply amounts to."""
-        if not httpx.codes.is_success(reply.status):
+        if not exchange.is_success(reply.status):
             return failure(envelope.error_of_reply(reply.status, reply.headers, reply.body, sent))
         body = answer.parse(reply)
         if isinstance(body, Failure):
@@ -256,21 +256,24 @@ class OpenAICompatible(BackendInvocation, Streaming):
         scrub = Scrubber(request, secrets)
         return failures.describe(error, found, scrub, retry_after=self.retry_after(error, found))
 
-    def _post(self, content: bytes) -> httpx.Request:
-        url = exchange.address(self.base_url, "/chat/completions")
-        return exchange.post(url, self.request_headers(), content, connect_timeout=self.connect_timeout)
+    def _sent(self, path: str, content: bytes | None) -> Coroutine[Any, Any, Response | Failure]:
+        """Makes the one HTTP request."""
+        url = exchange.address(self.base_url, path)
+        return exchange.send(self._way(), url, self.request_headers(), content, self.connect_timeout)
 
-    def _transport(self) -> Transport:
+    def _way(self) -> Way:
         try:
-            return self._opened[here()].transport
+            return self._opened[here()].way
         except KeyError:
             raise RuntimeError("start_backend was not called in this event loop") from None
 
-    def _new_transport(self) -> Transport:
+    def _new_way(self) -> Way:
         if self.transport is not None:
-            return self.transport()
-        from .transport import AiohttpTransport, tls_context  # noqa: PLC0415 - as that says
+            from .httpx_way import HttpxWay  # noqa: PLC0415 - as that says
+
+            return HttpxWay(self.transport())
+        from .aiohttp_way import AiohttpWay, tls_context  # noqa: PLC0415 - as that says
 
         if self._tls is None:
             self._tls = tls_context(self.ca_file)
-        return AiohttpTransport(self._tls)
+        return AiohttpWay(self._tls)

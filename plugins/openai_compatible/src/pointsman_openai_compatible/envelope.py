@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Mapping
 
-import httpx
 from attrs import field, frozen
 
 from .sse import EventDecoder, EventTooLarge
@@ -46,7 +45,7 @@ class ServerError:
     http_status: int
     status: int
     """What went wrong as an HTTP status: the error's own code where the response is a 200."""
-    headers: httpx.Headers = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     enveloped: bool
     """Whether the server itself speaks, not a page of something in between."""
     message: str = field(default="", repr=False)
@@ -68,7 +67,7 @@ class ServerError:
         return as_mapping(self.error.get("metadata"))
 
 
-def error_of_reply(status: int, headers: httpx.Headers, body: bytes, sent: Mapping[str, object]) -> ServerError:
+def error_of_reply(status: int, headers: Mapping[str, str], body: bytes, sent: Mapping[str, object]) -> ServerError:
     """The error in a response whose status says that there is one."""
     error = _enveloped(_parsed(body) or _first_event(body))
     return ServerError(
@@ -82,7 +81,7 @@ def error_of_reply(status: int, headers: httpx.Headers, body: bytes, sent: Mappi
     )
 
 
-def error_in_success(error: object, status: int, headers: httpx.Headers, sent: Mapping[str, object]) -> ServerError:
+def error_in_success(error: object, status: int, headers: Mapping[str, str], sent: Mapping[str, object]) -> ServerError:
     """The error that a 200 carries in its body or in a choice."""
     told = as_mapping(error) or {"message": error}
     return ServerError(

@@ -1,21 +1,17 @@
 """One HTTP request and its response, each step a value or a `Failure`. Nothing is retried."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from functools import lru_cache
-from typing import cast
 
-import httpx
 from attrs import frozen
 
 from pointsman.errors import Failure
 
 from .connection import broken, cut_short, reused_connection, unanswered
 from .decoding import BadBody, decoder
-
-LARGE_BODY = 1024 * 1024
-"""Bytes. aiohttp warns about larger ones that come as bytes."""
+from .way import Response, Way
 
 RUN_OUT = 0.05
 """Seconds for the end of a response whose answer is there. It follows in the same packet, or right behind."""
@@ -26,88 +22,60 @@ class Reply:
     """A response whose body has been read."""
 
     status: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
     body: bytes
 
 
 @lru_cache(maxsize=64)
-def address(base_url: str, path: str) -> httpx.URL:
+def address(base_url: str, path: str) -> str:
     """What to ask for below a server's address."""
-    return httpx.URL(base_url.rstrip("/") + path)
+    return base_url.rstrip("/") + path
 
 
-def post(url: httpx.URL, headers: dict[str, str], content: bytes, *, connect_timeout: float) -> httpx.Request:
-    """The request, with limits for a transport that honours them.
-
-    Only connecting is limited: who calls the backend holds the whole attempt to its limit, and a stream to its pauses.
-    """
-    whole = httpx.Headers(_with_host(url, tuple(headers.items())))
-    # With what httpx would add, so that it does not look for it in every request.
-    whole["content-length"] = str(len(content))
-    body = httpx.ByteStream(content)
-    request = httpx.Request("POST", url, headers=whole, stream=body, extensions=_limits(connect_timeout))
-    if len(content) <= LARGE_BODY:
-        request.read()
-    return request
+def is_success(status: int) -> bool:
+    """Whether a status says so."""
+    return 200 <= status < 300  # noqa: PLR2004 - the class of statuses
 
 
-@lru_cache(maxsize=64)
-def _with_host(url: httpx.URL, headers: tuple[tuple[str, str], ...]) -> httpx.Headers:
-    return httpx.Headers([("host", url.netloc.decode("ascii")), *headers])
-
-
-@lru_cache(maxsize=64)
-def _limits(connect_timeout: float) -> dict[str, object]:
-    return {"timeout": {"connect": connect_timeout, "pool": connect_timeout}}
-
-
-def get(url: httpx.URL, headers: dict[str, str], *, connect_timeout: float) -> httpx.Request:
-    """A request for what is there. Its time is limited by whoever waits for it."""
-    return httpx.Request("GET", url, headers=headers, extensions=_limits(connect_timeout))
-
-
-async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response | Failure:
+async def send(
+    way: Way, url: str, headers: Mapping[str, str], content: bytes | None, connect_timeout: float
+) -> Response | Failure:
     """The response, its body unread: close it with `close`. Or why there is none."""
     reused_connection.set(False)
     try:
-        return await transport.handle_async_request(request)
+        return await way.send(url, headers, content, connect_timeout)
     except broken() as error:
         return unanswered(error, reused=reused_connection.get())
 
 
-async def read(response: httpx.Response, max_body: int) -> Reply | Failure:
+async def read(response: Response, max_body: int) -> Reply | Failure:
     """The response with its whole body, unpacked, at most `max_body` bytes of it."""
     try:
         body = await _body(response, max_body)
     except broken() as error:
         failure = cut_short(error)
     except BadBody as error:
-        failure = Failure.of("bad_response", f"the answer cannot be read: {error}", status=response.status_code)
+        failure = Failure.of("bad_response", f"the answer cannot be read: {error}", status=response.status)
     else:
-        return Reply(status=response.status_code, headers=response.headers, body=body)
-    if response.is_success:
+        return Reply(status=response.status, headers=response.headers, body=body)
+    if is_success(response.status):
         return failure
     # The status alone says what went wrong.
-    return Reply(status=response.status_code, headers=response.headers, body=b"")
+    return Reply(status=response.status, headers=response.headers, body=b"")
 
 
-async def close(response: httpx.Response) -> None:
+async def close(response: Response) -> None:
     """Give the connection back, or close it where the body is unread."""
     # What closing meets changes nothing for a request whose outcome is known.
     with suppress(Exception):
-        await response.aclose()
+        await response.close()
 
 
-async def pieces(response: httpx.Response, max_body: int) -> AsyncGenerator[bytes, None]:
+async def pieces(response: Response, max_body: int) -> AsyncGenerator[bytes, None]:
     """The body, unpacked, as it comes. Raises `BadBody`, or one of `broken()`."""
-    if response.is_stream_consumed:
-        # A transport of the host's own gave the body as bytes, such as `httpx.MockTransport`.
-        yield response.content
-        return
     unpack = decoder(response.headers.get("content-encoding", ""))
     received = unpacked = 0
-    # Without httpx's own reader, which counts and cuts what needs neither. `close` closes the response.
-    raw = aiter(cast("httpx.AsyncByteStream", response.stream))
+    raw = response.pieces()
     try:
         async for data in raw:
             piece = unpack.feed(data, max_body - unpacked)
@@ -133,5 +101,5 @@ async def run_out(rest: AsyncGenerator[bytes, None]) -> None:
                 pass
 
 
-async def _body(response: httpx.Response, max_body: int) -> bytes:
+async def _body(response: Response, max_body: int) -> bytes:
     return b"".join([piece async for piece in pieces(response, max_body)])

@@ -4,8 +4,9 @@ import asyncio
 import os
 from typing import TypeAlias
 
-import httpx
 from attrs import define
+
+from .way import Way
 
 Place: TypeAlias = tuple[int, asyncio.AbstractEventLoop]
 """Where connections belong: a process, and an event loop in it."""
@@ -18,7 +19,7 @@ def here() -> Place:
 
 @define(eq=False)
 class Opened:
-    """A transport, and how many routers of its loop have started it and not closed it."""
+    """A way, and how many routers of its loop have started it and not closed it."""
 
-    transport: httpx.AsyncBaseTransport
+    way: Way
     starts: int = 0

@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-import httpx
 from attrs import evolve
 
 from pointsman.chat import Chunk
@@ -18,17 +17,20 @@ from .envelope import ServerError
 from .exchange import Reply
 from .sse import ErrorData, EventDecoder, EventTooLarge
 from .untrusted import as_mapping, as_text
+from .way import Response
 
 EVENT_STREAM = "text/event-stream"
 
 
-def is_event_stream(response: httpx.Response) -> bool:
+def is_event_stream(response: Response) -> bool:
     """Whether the response is one, and not an answer or an error that came whole."""
-    return response.is_success and response.headers.get("content-type", "").lower().startswith(EVENT_STREAM)
+    return exchange.is_success(response.status) and response.headers.get("content-type", "").lower().startswith(
+        EVENT_STREAM
+    )
 
 
 async def chunks_of(
-    response: httpx.Response,
+    response: Response,
     sent: Mapping[str, Any],
     failure_of: Callable[[ServerError], Failure],
     *,
@@ -49,7 +51,7 @@ async def chunks_of(
                     begun = bool(piece.strip())
                     if piece.lstrip().startswith(b"{"):  # no line of an event stream begins so
                         body = b"".join([piece, *[more async for more in pieces]])
-                        yield Reply(status=response.status_code, headers=response.headers, body=body)
+                        yield Reply(status=response.status, headers=response.headers, body=body)
                         return
                 told = events.feed(piece)
                 if told:
@@ -64,12 +66,12 @@ async def chunks_of(
     except broken() as error:
         failure = cut_short(error)
     except BadBody as error:
-        failure = answer.unusable(str(error), response.status_code)
+        failure = answer.unusable(str(error), response.status)
     except EventTooLarge:
-        failure = answer.unusable(f"an event is larger than max_event, {max_event} bytes", response.status_code)
+        failure = answer.unusable(f"an event is larger than max_event, {max_event} bytes", response.status)
     else:
         return
-    yield (evolve(failure, status=response.status_code),)
+    yield (evolve(failure, status=response.status),)
 
 
 class _Events:
@@ -77,7 +79,7 @@ class _Events:
 
     def __init__(
         self,
-        response: httpx.Response,
+        response: Response,
         sent: Mapping[str, Any],
         failure_of: Callable[[ServerError], Failure],
         *,
@@ -116,16 +118,16 @@ class _Events:
         try:
             body = chunks.parse(data)
         except BadEvent as error:
-            return answer.unusable(str(error), self._response.status_code)
+            return answer.unusable(str(error), self._response.status)
         choice = answer.choice_of(body)
         if error := _error_in(body, choice) or (isinstance(data, ErrorData) and answer.error_named(body)):
-            status, headers = self._response.status_code, self._response.headers
+            status, headers = self._response.status, self._response.headers
             if usage := body.get("usage"):  # what failed may cost all the same
                 told.append(Chunk(usage=answer.usage(as_mapping(usage))))
             return self._failure_of(envelope.error_in_success(error, status, headers, self._sent))
         chunk = chunks.chunk_of(body, choice, self._so_far)
         if wrong := self._answer.broken_by(chunk, choice):
-            return answer.unusable(wrong, self._response.status_code)
+            return answer.unusable(wrong, self._response.status)
         if (word := choice.get("native_finish_reason")) and not choice.get("index"):
             self._native_finish = as_text(word)
         told.append(chunk)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import httpx
 from attrs import define, evolve, field
 
 from pointsman.chat import Chunk, Completion
@@ -52,11 +51,11 @@ class OpenRouterDirect(OpenAICompatible):
         """That the key is good, and what is left of its limit."""
         return dialect.of_key(body)
 
-    def with_headers(self, completion: Completion, headers: httpx.Headers) -> Completion:
+    def with_headers(self, completion: Completion, headers: Mapping[str, str]) -> Completion:
         """The answer with its generation's id, where only a header has it."""
         return completion if completion.id else evolve(completion, id=generation_id(headers))
 
-    def opening(self, headers: httpx.Headers) -> Chunk | None:
+    def opening(self, headers: Mapping[str, str]) -> Chunk | None:
         """The generation's id, which is known by it before the first event."""
         found = generation_id(headers)
         return Chunk(id=found) if found else None

@@ -1,18 +1,15 @@
-"""The way to the server: one transport per event loop.
+"""The default way, through aiohttp.
 
-httpx is used below its client, at the transport seam, so there is no cookie jar, no redirect
-following and no proxy from the environment. The default transport goes through aiohttp, and this module is
-imported when the first one is made: a program that only looks at its configuration does without.
-
-Our own, because httpx-aiohttp 0.2.0 takes a third longer for a request: it reads the address and the headers anew each
-time, makes limits that are the same each time, and reads a body through a generator.
+Without cookies, redirects and proxies from the environment. This module is imported when the first connection is
+wanted: a program that only looks at its configuration does without.
 """
 
 import os
 import ssl
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
+from io import BytesIO
 from weakref import WeakSet
 
 import aiohttp
@@ -21,10 +18,13 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
-from multidict import CIMultiDict
 from yarl import URL
 
 from .connection import reused_connection
+from .way import Response
+
+LARGE_BODY = 1024 * 1024
+"""Bytes. aiohttp warns about larger ones that come as bytes."""
 
 MAX_HEADER_LINE = 64 * 1024
 """Bytes. LiteLLM can put a JSON list of errors into one header; aiohttp's own limit is 8190."""
@@ -37,58 +37,55 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-class AiohttpTransport(httpx.AsyncBaseTransport):
-    """The default transport, for the running event loop. Raises what aiohttp raises."""
+class AiohttpWay:
+    """For the running event loop. It opens nothing before the first request."""
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
-        """Opened by the first request."""
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        limits = request.extensions["timeout"]
-        try:
-            body = request.content or None
-        except httpx.RequestNotRead:
-            body = request.stream
+    async def send(
+        self, url: str, headers: Mapping[str, str], content: bytes | None, connect_timeout: float
+    ) -> Response:
         session = self._session = self._session or _session(self._tls)
+        large = content is not None and len(content) > LARGE_BODY
         response = await session.request(
-            request.method,
-            _url(str(request.url)),
-            headers=CIMultiDict([(name.decode(), value.decode()) for name, value in request.headers.raw]),
-            data=body,
+            "GET" if content is None else "POST",
+            _parsed(url),
+            headers=headers,
+            data=BytesIO(content) if large and content else content,
             allow_redirects=False,
-            timeout=_limits(limits["connect"], limits["pool"]),
+            timeout=_limits(connect_timeout),
         )
-        return httpx.Response(response.status, headers=response.raw_headers, stream=_Body(response))
+        return _Response(response)
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
 
-class _Body(httpx.AsyncByteStream):
-    """Of a response, as it comes."""
-
+class _Response:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        self.status = response.status
+        self.headers = response.headers
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def pieces(self) -> AsyncIterator[bytes]:
         return self._response.content.iter_any()
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         self._response.release()
         await self._response.wait_for_close()
 
 
 @lru_cache(maxsize=64)
-def _url(text: str) -> URL:
-    return URL(text)
+def _parsed(url: str) -> URL:
+    return URL(url)
 
 
 @lru_cache(maxsize=64)
-def _limits(connect: float, pool: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(sock_connect=connect, connect=pool)
+def _limits(connect_timeout: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(connect=connect_timeout, sock_connect=connect_timeout)
 
 
 def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:

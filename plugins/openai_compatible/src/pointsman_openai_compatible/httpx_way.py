@@ -1,0 +1,52 @@
+"""The way through a transport of httpx that a host brings along: a proxy, mutual TLS, `httpx.MockTransport`."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import cast
+
+import httpx
+from attrs import frozen
+
+from .way import Response
+
+
+@frozen(eq=False)
+class HttpxWay:
+    """Goes below httpx's client, at its transport: no cookies, no redirects, no proxy from the environment."""
+
+    transport: httpx.AsyncBaseTransport
+
+    async def send(
+        self, url: str, headers: Mapping[str, str], content: bytes | None, connect_timeout: float
+    ) -> Response:
+        method = "GET" if content is None else "POST"
+        limits = {"timeout": {"connect": connect_timeout, "pool": connect_timeout}}
+        request = httpx.Request(method, url, headers=headers, content=content, extensions=limits)
+        return _Response(await self.transport.handle_async_request(request))
+
+    async def close(self) -> None:
+        await self.transport.aclose()
+
+
+@frozen(eq=False)
+class _Response:
+    response: httpx.Response
+
+    @property
+    def status(self) -> int:
+        return self.response.status_code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.response.headers
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        if self.response.is_stream_consumed:
+            # A transport that has the body as bytes, such as `httpx.MockTransport`.
+            yield self.response.content
+            return
+        # Without httpx's own reader, which unpacks without a bound.
+        async for data in cast("httpx.AsyncByteStream", self.response.stream):
+            yield data
+
+    async def close(self) -> None:
+        await self.response.aclose()
