@@ -37,9 +37,8 @@ def parse(reply: Reply) -> Mapping[str, object] | Failure:
     return _unnested(cast("Mapping[str, object]", body))
 
 
-def error_inside(body: Mapping[str, object]) -> object:
+def error_inside(body: Mapping[str, object], choice: Mapping[str, object]) -> object:
     """The error that a 200 carries, in its body or in its choice; None where there is none."""
-    choice = choice_of(body)
     error = (
         body.get("error") or choice.get("error") or as_mapping(choice.get("provider_specific_fields")).get("error")
     ) or None
@@ -52,12 +51,11 @@ def error_inside(body: Mapping[str, object]) -> object:
 
 def error_named(body: Mapping[str, object]) -> object:
     """The error in the body of what is called one; the body itself where it names none."""
-    return error_inside(body) or body or {"message": "an event said that it was an error"}
+    return error_inside(body, choice_of(body)) or body or {"message": "an event said that it was an error"}
 
 
-def completion(body: Mapping[str, object], status: int) -> Completion | Failure:
+def completion(body: Mapping[str, object], choice: Mapping[str, object], status: int) -> Completion | Failure:
     """The answer that a body without an error holds, or the failure of an empty one."""
-    choice = choice_of(body)
     if not choice:
         return unusable("the answer has no choices", status)
     message = as_mapping(choice.get("message"))
@@ -85,7 +83,8 @@ def completion(body: Mapping[str, object], status: int) -> Completion | Failure:
 
 def usage(told: Mapping[str, object]) -> Usage:
     """Token counts and cost. What the server does not say is None."""
-    cost = None if isinstance(told.get("cost"), str) else as_amount(told.get("cost"))
+    cost = told.get("cost")
+    cost = None if cost is None or isinstance(cost, str) else as_amount(cost)
     return Usage(
         input_tokens=as_count(told.get("prompt_tokens")),
         output_tokens=as_count(told.get("completion_tokens")),

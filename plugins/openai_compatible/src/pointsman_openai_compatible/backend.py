@@ -73,7 +73,10 @@ class OpenAICompatible(BackendInvocation, Streaming):
     @hookimpl
     async def complete(self, target: Target, request: Request, ctx: AttemptContext) -> Completion:  # noqa: ARG002 - who calls holds it to its limit
         """The whole answer, from one HTTP request."""
-        outcome = await self._attempt(target, request)
+        sent = self.request_body(target, request)
+        content = encode(sent)
+        reply = content if isinstance(content, Failure) else await self._reply("/chat/completions", content)
+        outcome = reply if isinstance(reply, Failure) else self._outcome(reply, sent, partial(self._failure, request))
         if isinstance(outcome, Failure):
             # Raised here, outside every `except`: no exception of the HTTP library, which holds URL and
             # headers, hangs on it.
@@ -169,16 +172,6 @@ class OpenAICompatible(BackendInvocation, Streaming):
 
     # The call.
 
-    async def _attempt(self, target: Target, request: Request) -> Completion | Failure:
-        sent = self.request_body(target, request)
-        content = encode(sent)
-        if isinstance(content, Failure):
-            return content
-        reply = await self._reply("/chat/completions", content)
-        if isinstance(reply, Failure):
-            return reply
-        return self._outcome(reply, sent, partial(self._failure, request))
-
     async def _pinged(self) -> str | Failure:
         reply = await self._reply(self.ping_path(), None)
         if isinstance(reply, Failure):
@@ -242,9 +235,10 @@ class OpenAICompatible(BackendInvocation, Streaming):
         body = answer.parse(reply)
         if isinstance(body, Failure):
             return body
-        if error := answer.error_inside(body):
+        choice = answer.choice_of(body)
+        if error := answer.error_inside(body, choice):
             return failure(envelope.error_in_success(error, reply.status, reply.headers, sent))
-        completion = answer.completion(body, reply.status)
+        completion = answer.completion(body, choice, reply.status)
         return completion if isinstance(completion, Failure) else self.with_headers(completion, reply.headers)
 
     def _failure(self, request: Request, error: ServerError) -> Failure:

@@ -148,7 +148,7 @@ def _error_in(body: Mapping[str, Any], choice: Mapping[str, Any]) -> object:
         or choice.get("finish_reason") == "error"
         or choice.get("native_finish_reason") in answer.FAILED
     ):
-        return answer.error_inside(body)
+        return answer.error_inside(body, choice)
     return None
 
 
