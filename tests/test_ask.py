@@ -30,6 +30,7 @@ from pointsman.testing import (
     openrouter_usage,
 )
 from pointsman.testing.replies import sse_event
+from tests.support import warm
 from tests.support.command import Ran, arguments, environment, onto_a_full_disk, pointsman
 from tests.support.site import Site
 from tests.support.wires import event
@@ -253,15 +254,15 @@ def run_in_bytes(desk: Desk, *words: str) -> bytes:
 def on_a_terminal(desk: Desk, *words: str) -> str:
     """Everything that a command writes on a terminal, as the terminal gets it."""
     ours, its = os.openpty()
-    line = arguments("-m", "pointsman", "ask", *words, *DIRECT, "hej")
-    with subprocess.Popen(line, stdout=its, stderr=its, cwd=desk.folder, env=environment(**KEYS)) as process:
-        os.close(its)
-        seen = b""
-        # At the end Linux says that the other side is gone, macOS says nothing.
-        with suppress(OSError):
-            while got := os.read(ours, 4096):
-                seen += got
-        assert process.wait(timeout=30) == 0
+    line = ["-m", "pointsman", "ask", *words, *DIRECT, "hej"]
+    process = warm.start(line, (its, its, its), cwd=desk.folder, env=environment(**KEYS))
+    os.close(its)
+    seen = b""
+    # At the end Linux says that the other side is gone, macOS says nothing.
+    with suppress(OSError):
+        while got := os.read(ours, 4096):
+            seen += got
+    assert process.wait(timeout=30) == 0
     os.close(ours)
     return seen.decode()
 

@@ -395,7 +395,7 @@ class CircuitMachine(RuleBasedStateMachine):
             assert self.circuit.admits(self.now + retry_after + 1e-6)
 
 
-CircuitMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+CircuitMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
 test_it_keeps_its_rules_whatever_happens = CircuitMachine.TestCase
 
 

@@ -448,7 +448,7 @@ scripts = st.lists(verdicts, min_size=1, max_size=6)
     came=st.lists(outcomes, min_size=1, max_size=6),
     budget=st.integers(1, 6),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_every_request_ends_within_its_budgets_whatever_the_plugins_do(select, decide, admit, came, budget):
     gates = [Gatekeeper(behaving(admit, kind=an_admission)), Gatekeeper()]
     made = config(

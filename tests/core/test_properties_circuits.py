@@ -34,7 +34,7 @@ def circuits(target: Target) -> list[tuple[str, str]]:
 
 
 @proves(5)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(crowds)
 def test_a_half_open_circuit_has_one_live_probe_and_nothing_late_or_neutral_moves_it(scenario):
     """Property 5: at most one live probe, unless its lease ended; late and neutral results move nothing."""
@@ -82,7 +82,7 @@ def may_move(event: AttemptFinished, key: tuple[str, str], after: str) -> bool:
 
 
 @proves(5)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(crowds)
 def test_no_circuit_wedges(scenario):
     """Property 5: when all is well again and the longest pause is over, the first who asks is answered."""

@@ -117,7 +117,7 @@ def aread(world: World, leave_after: int | None) -> Read:
 
 
 @proves(7)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     proxy=st.lists(scripts(), min_size=1, max_size=2),
     direct=st.lists(scripts(), min_size=1, max_size=2),

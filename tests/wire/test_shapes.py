@@ -510,7 +510,7 @@ SHAPED = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     st.sampled_from([PLAIN, LITELLM, OPENROUTER]),
     st.sampled_from(

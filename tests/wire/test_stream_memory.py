@@ -13,7 +13,7 @@ from pointsman.testing.replies import sse_event
 from tests.support.wires import event
 from tests.wire.streamed import EVENT_STREAM, router_over
 
-FEW, MANY = 2_000, 20_000
+FEW, MANY = 1_000, 10_000
 PACKET = 10
 """Chunks of an answer that come at once."""
 

@@ -794,7 +794,7 @@ EVENT = shaped(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(backend=st.sampled_from([*DIALECTS]), events=st.lists(EVENT, max_size=4))
 @example(backend=OPENROUTER, events=[{"choices": [{"native_finish_reason": []}]}])
 def test_whatever_comes_is_an_answer_or_a_failure_and_never_the_plugins_fault(backend: str, events: Events):
