@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import copy_context
 
 from .asking import is_ctrl_c, raised
 from .chat import Completion
@@ -60,8 +61,10 @@ class Driver:
         ctx = AttemptContext(request_id=recorder.request_id, number=step.number, time_limit=step.time_limit)
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Outcome] = loop.create_future()
-        task = loop.create_task(self._answer(here, backend, step, recorder, ctx, outcome=outcome))
-        timer = loop.call_later(step.time_limit, when_caught_up, resolve, outcome, TIMED_OUT)
+        # One copy for both, which would make one each.
+        context = copy_context()
+        task = loop.create_task(self._answer(here, backend, step, recorder, ctx, outcome=outcome), context=context)
+        timer = loop.call_later(step.time_limit, when_caught_up, resolve, outcome, TIMED_OUT, context=context)
         try:
             came = await outcome
         except GeneratorExit:
