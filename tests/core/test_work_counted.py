@@ -4,9 +4,7 @@ A time tells a slow-down only on a machine that is quiet; a count tells it every
 reason that is worth it for everybody who routes a request, and lower it when work was taken away.
 """
 
-import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -17,32 +15,12 @@ from pointsman.loading import from_config
 from pointsman.plan import Answered, Attempt, Failed, Relay, plan
 from pointsman.recorder import Recorder
 from tests.core.support import Scripted, answer, failure
+from tests.support.counting import instructions, only_here
 
-REQUEST, FALLBACK = 2900, 2250
+REQUEST, FALLBACK = 2820, 2240
 """Instructions: for a request that is answered at once, and for one more attempt after a failure."""
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info[:2] != (3, 11), reason="the same code is another number of instructions in another Python"
-)
-
-
-def instructions(work: Callable[[], Any]) -> int:
-    """How many the interpreter carries out for it, in Python code."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal count
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        count += event == "opcode"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
+pytestmark = only_here
 
 
 def config(tasks: int = 1, models: int = 2, plugins: int = 0) -> dict[str, Any]:
