@@ -20,6 +20,7 @@ from pathlib import Path
 from threading import Lock
 from types import ModuleType
 
+import httpx
 from attrs import define, field, frozen
 
 POSSIBLE = hasattr(os, "fork")
@@ -185,6 +186,9 @@ def _received(control: socket.socket) -> tuple[bytes, list[int]] | None:
 if __name__ == "__main__":
     for module in _IMPORTED:
         importlib.import_module(module)
+    # The certificates of all the world are read once, and not by each command.
+    httpx.create_ssl_context = cache(httpx.create_ssl_context)
+    httpx.create_ssl_context(trust_env=False)
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as control:
         forked = _serve(control)
