@@ -78,13 +78,13 @@ async def pieces(response: Response, max_body: int) -> AsyncGenerator[bytes, Non
     raw = response.pieces()
     try:
         async for data in raw:
-            piece = unpack.feed(data, max_body - unpacked)
+            left = max_body - unpacked
+            piece = unpack.feed(data, left)
             received += len(data)
             unpacked += len(piece)
             # What was received counts too: a compressed stream can go on for ever and unpack to nothing.
-            over = max(received, unpacked) - max_body
-            if over > 0:
-                yield piece[:-over]
+            if received > max_body or unpacked > max_body:
+                yield piece[:left]
                 raise BadBody(f"it is larger than max_body, {max_body} bytes")
             yield piece
     finally:

@@ -15,6 +15,11 @@ _BOM = b"\xef\xbb\xbf"
 class EventTooLarge(Exception):
     """One event holds more bytes than allowed."""
 
+    def __init__(self, before: list[str]) -> None:
+        super().__init__()
+        self.before = before
+        """The data of the events that end in the same bytes and before it."""
+
 
 class ErrorData(str):
     """The data of an event whose type is `error`."""
@@ -53,7 +58,7 @@ class EventDecoder:
         events = self._events(lines)
         self._line += rest
         if self._size + len(self._line) > self._max_event:
-            raise EventTooLarge
+            raise EventTooLarge(events)
         return events
 
     def _events(self, lines: list[bytes]) -> list[str]:
@@ -79,6 +84,6 @@ class EventDecoder:
             data.append(value)
             size += len(value) + 1  # with the line's end, or empty lines would be free
             if size > self._max_event:
-                raise EventTooLarge
+                raise EventTooLarge(events)
         self._data, self._size, self._data_type = data, size, data_type
         return events

@@ -67,8 +67,6 @@ async def chunks_of(
         failure = cut_short(error)
     except BadBody as error:
         failure = answer.unusable(str(error), response.status)
-    except EventTooLarge:
-        failure = answer.unusable(f"an event is larger than max_event, {max_event} bytes", response.status)
     else:
         return
     yield (evolve(failure, status=response.status),)
@@ -86,6 +84,7 @@ class _Events:
         max_event: int,
         role_once: bool,
     ) -> None:
+        self._max_event = max_event
         self._decoder = EventDecoder(max_event)
         self._response = response
         self._sent = sent
@@ -99,18 +98,27 @@ class _Events:
     def feed(self, piece: bytes) -> list[Chunk | Failure]:
         """What the events say that end in these bytes; a failure is the last thing, and ends the stream."""
         told: list[Chunk | Failure] = []
-        for data in self._decoder.feed(piece):
+        too_large = None
+        try:
+            events = self._decoder.feed(piece)
+        except EventTooLarge as error:
+            events = error.before
+            why = f"an event is larger than max_event, {self._max_event} bytes"
+            too_large = answer.unusable(why, self._response.status)
+        for data in events:
             if not data.startswith("{"):
                 said = data.strip()
                 if said == DONE:
                     self.done = True
-                    break
+                    return told
                 if not said:
                     continue
             failure = self._read(data, told)
             if failure is not None:
                 told.append(failure)
-                break
+                return told
+        if too_large is not None:
+            told.append(too_large)
         return told
 
     def _read(self, data: str, told: list[Chunk | Failure]) -> Failure | None:
