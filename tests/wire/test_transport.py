@@ -93,6 +93,10 @@ def test_a_name_that_does_not_resolve_was_not_sent() -> None:
     assert "resolve" in failure.message
 
 
+def test_an_address_that_is_none_was_not_sent() -> None:
+    assert the_way(failure_of(f"http://127.1:{closed_port()}")) == NOT_SENT
+
+
 def test_a_server_that_never_accepts_is_left_within_the_connect_limit() -> None:
     with full() as port:
         assert the_way(failure_of(f"http://127.0.0.1:{port}", connect_timeout=Seconds(0.2))) == NOT_SENT
@@ -474,6 +478,46 @@ def test_a_transport_of_the_hosts_own_is_understood(error: Exception, expected: 
         return httpx.MockTransport(refuse)
 
     assert the_way(failure_of("http://unused.invalid", transport=transport)) == expected
+
+
+def test_what_a_transport_has_as_bytes_is_unpacked_once() -> None:
+    packed = httpx.Response(200, headers={"content-encoding": "gzip"}, content=gzip.compress(ANSWER))
+
+    async def run() -> Completion | Failure:
+        async with started(
+            backend("http://unused.invalid", transport=lambda: httpx.MockTransport(lambda _: packed))
+        ) as ours:
+            return await call(ours)
+
+    assert isinstance(asyncio.run(run()), Completion)
+
+
+def test_what_a_transport_reads_from_is_closed_with_the_stream_and_by_who_reads_it() -> None:
+    closed: list[object] = []
+
+    class Body(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield b'data: {"choices": [{"index": 0, "delta": {"content": "Hej"}}]}\n\n'
+            finally:
+                closed.append(asyncio.current_task())
+
+        async def aclose(self) -> None:
+            closed.append("response")
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Body())
+
+    async def run() -> None:
+        async with started(backend("http://unused.invalid", transport=lambda: httpx.MockTransport(answer))) as ours:
+            context = AttemptContext(request_id="r", number=1, time_limit=1.0)
+            stream = ours.stream(a_target(), a_request(stream=True), context)
+            assert (await anext(stream)).text == "Hej"
+            await stream.aclose()
+            assert closed == [asyncio.current_task(), "response"]
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a setting may be. Each message begins with the setting's name and says what to write."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 PORTS = range(1, 65536)
 
+_HOST = re.compile(r"(?:[^.%\\]{1,63}\.)*[^.%\\]{1,63}\.?")
+"""Others end in exceptions while they are resolved."""
+
 
 def checked_url(_: object, attribute: "Attribute[str]", value: str) -> None:
     """An address with a host, and with nothing that belongs elsewhere."""
@@ -23,8 +27,11 @@ def checked_url(_: object, attribute: "Attribute[str]", value: str) -> None:
         )
     if not url.host:
         raise ValueError(f"{attribute.name}: the address has no host; write it after the //")
-    if "%" in url.host:
-        raise ValueError(f"{attribute.name}: the address has a host with a space or another character that no host has")
+    if not _HOST.fullmatch(url.raw_host.decode()):
+        raise ValueError(
+            f"{attribute.name}: the address has a host with a space, another character that no host has, or two dots "
+            "in a row"
+        )
     if url.port is not None and url.port not in PORTS:
         raise ValueError(f"{attribute.name}: a port is 1 to 65535, and {url.port} is none")
     if url.userinfo:

@@ -51,6 +51,8 @@ def unanswered(error: BaseException, *, reused: bool) -> Failure:
             return _never_left("the server's certificate is not trusted")
         case aiohttp.ClientSSLError():
             return _never_left("the TLS handshake failed")
+        case aiohttp.InvalidURL():
+            return _never_left("the address has no host that can be asked")
         case aiohttp.ClientConnectorError():
             return _never_left("the connection failed")
         case aiohttp.SocketTimeoutError() | httpx.ReadTimeout() | httpx.WriteTimeout():

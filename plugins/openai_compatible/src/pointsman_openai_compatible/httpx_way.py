@@ -37,16 +37,18 @@ class _Response:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return self.response.headers
+        headers = self.response.headers
+        if self.response.is_stream_consumed and "content-encoding" in headers:
+            headers = headers.copy()
+            del headers["content-encoding"]  # httpx unpacks what a transport has as bytes
+        return headers
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    def pieces(self) -> AsyncIterator[bytes]:
         if self.response.is_stream_consumed:
             # A transport that has the body as bytes, such as `httpx.MockTransport`.
-            yield self.response.content
-            return
-        # Without httpx's own reader, which unpacks without a bound.
-        async for data in cast("httpx.AsyncByteStream", self.response.stream):
-            yield data
+            return aiter(httpx.ByteStream(self.response.content))
+        # Without httpx's own reader, which unpacks without a bound. The transport's own iterator: who reads closes it.
+        return aiter(cast("httpx.AsyncByteStream", self.response.stream))
 
     async def close(self) -> None:
         await self.response.aclose()

@@ -18,7 +18,7 @@ class Response(Protocol):
         ...
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes, packed as the server packed it. Once."""
+        """The body as it comes, packed as `headers` say. Once; who reads closes it where it is a generator."""
         ...
 
     async def close(self) -> None:
