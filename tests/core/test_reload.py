@@ -357,6 +357,39 @@ def test_plugins_whose_settings_stay_keep_their_state_and_others_close_after_the
     assert [word for word, event in Ear.heard if event == "closed"] == ["ear", "other ear"]
 
 
+def test_a_backend_that_is_being_closed_when_the_router_closes_is_closed_once():
+    closing = asyncio.Event()
+
+    @define(eq=False)
+    class Slow(BackendInvocation):
+        closes: int = 0
+
+        @hookimpl
+        async def complete(self, target, request, ctx):
+            return Completion(text="fine", finish_reason="stop")
+
+        @hookimpl
+        async def close_backend(self):
+            self.closes += 1
+            closing.set()
+            await asyncio.sleep(0.05)
+
+    slow = Slow()
+
+    def config(backend):
+        return {"plugins": {"only": backend}, "models": {"small": {"on": {"only": "small"}}}}
+
+    async def main():
+        async with Router(config(slow)) as router:
+            await router.acomplete("hello")
+            router._engine.use(from_config(config(Slow())))
+            await closing.wait()
+        assert slow.closes == 1
+
+    asyncio.run(main())
+    assert slow.closes == 1
+
+
 def test_the_breaker_remembers_across_a_change(file):
     with Router.from_toml(file.path) as router:
         ask(router)

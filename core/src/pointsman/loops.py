@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import suppress
 from time import monotonic
 from weakref import WeakKeyDictionary
 
@@ -36,8 +37,8 @@ class OpenBackends:
         self.closed = False
         """Whether closing has begun here: once is enough."""
         self._opened: dict[Backend, asyncio.Future[None]] = {}
-        self._leaving: dict[asyncio.Future[None], Backend] = {}
-        """Those that no configuration has any more, and that are not closed yet."""
+        self._leaving: dict[asyncio.Task[None], tuple[Backend, asyncio.Future[None]]] = {}
+        """What closes those that no configuration has any more, until it has."""
         self._guard: AsyncGenerator[None, None] | None = None
         self._patience = CLOSE_TIMEOUT
 
@@ -69,16 +70,20 @@ class OpenBackends:
         if guard is not None:
             await guard.aclose()
 
-    async def let_go(self, backends: Iterable[Backend]) -> None:
-        """Closes those of these backends that are open here. Whoever still wants one opens it again."""
+    def let_go(self, backends: Iterable[Backend]) -> None:
+        """Has those of these backends closed that are open here. Whoever still wants one opens it again."""
         for backend in backends:
             self.ready.discard(backend)
             opening = self._opened.pop(backend, None)
             if opening is not None:
-                self._leaving[opening] = backend
-                await _close(backend, opening)
-                # Not where the loop ends meanwhile and cancels this: then it is closed with the others.
-                del self._leaving[opening]
+                closing = asyncio.ensure_future(_close(backend, opening))
+                self._leaving[closing] = (backend, opening)
+                closing.add_done_callback(self._left)
+
+    def _left(self, closing: "asyncio.Task[None]") -> None:
+        # One that was cancelled, as those are whose loop ends, is closed with the others.
+        if not closing.cancelled():
+            self._leaving.pop(closing, None)
 
     async def _until_loop_ends(self) -> AsyncGenerator[None, None]:
         try:
@@ -88,10 +93,11 @@ class OpenBackends:
             await self._close_all()
 
     async def _close_all(self) -> None:
-        opened = {**self._leaving, **{opening: backend for backend, opening in self._opened.items()}}
+        closing = {task: backend for task, (backend, _) in self._leaving.items() if not task.done()}
+        opened = [*self._opened.items(), *(those for task, those in self._leaving.items() if task.done())]
         self._leaving, self._opened = {}, {}
         self.ready.clear()
-        closing = {asyncio.ensure_future(_close(backend, opening)): backend for opening, backend in opened.items()}
+        closing |= {asyncio.ensure_future(_close(backend, opening)): backend for backend, opening in opened}
         if closing:
             _, late = await asyncio.wait(closing, timeout=self._patience)
             for one in late:
@@ -152,11 +158,8 @@ class Loops:
     def let_go(self, backends: Iterable[Backend]) -> None:
         """Has these backends closed in every loop of this process where they are open; waits for none of them."""
         for loop, open_here in self._running():
-            closing = open_here.let_go(backends)
-            try:
-                asyncio.run_coroutine_threadsafe(closing, loop)
-            except RuntimeError:  # the loop has ended meanwhile, and has closed everything
-                closing.close()
+            with suppress(RuntimeError):  # the loop has ended meanwhile, and has closed everything
+                loop.call_soon_threadsafe(open_here.let_go, backends)
 
     async def close_here(self, timeout: float) -> None:  # noqa: ASYNC109 - as above
         """Closes those of the running loop."""
