@@ -13,7 +13,7 @@ RequestOutcome: TypeAlias = Literal["answered", "last_resort", "failed", "cancel
 """How a request ended. `last_resort`: no target answered, and the caller got what the task says for that."""
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(kw_only=True)
 class Assignment:
     """Where a rollout put a unit. Fallback never rewrites it."""
 
@@ -29,7 +29,7 @@ class Assignment:
     """The path's share when it was assigned, in per cent; the control path has the rest. None as for `bucket`."""
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(kw_only=True)
 class SelectionStep:
     """What one step of model selection changed, and why."""
 

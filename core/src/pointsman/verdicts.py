@@ -13,7 +13,7 @@ def _as_tuple(targets: Iterable[Target]) -> tuple[Target, ...]:
     return tuple(targets)
 
 
-@frozen(slots=False)
+@frozen
 class Selection:
     """What a selection step leaves, in order, and why."""
 
@@ -23,7 +23,7 @@ class Selection:
     """Where a rollout put the unit; a later step without one keeps it."""
 
 
-@frozen(slots=False)
+@frozen
 class Next:
     """Try `target`, after a pause of `after` seconds."""
 
