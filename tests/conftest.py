@@ -10,10 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import settings
-from pluggy import PluginManager
 
 from pointsman.testing import ScriptedServer
 from tests.support.litellm_proxy import LiteLLMProxy, is_installed
@@ -48,14 +46,6 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def certificates() -> Iterator[None]:
-    """The certificates of all the world are read once, and not by every router, which takes longer than most tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx, "create_ssl_context", cache(httpx.create_ssl_context))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
 def distributions() -> Iterator[None]:
     """What is installed is looked through once for each state of Python's path, and not by every router."""
     real = importlib.metadata.entry_points
@@ -67,19 +57,6 @@ def distributions() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importlib.metadata, "entry_points", entry_points)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def registration() -> Iterator[None]:
-    """No hook is looked for in `__init__` and its like, which takes most of the time of making a router."""
-
-    def but_for_dunders(parse: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self, holder, name: None if name.startswith("__") else parse(self, holder, name)
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("parse_hookimpl_opts", "parse_hookspec_opts"):
-            patch.setattr(PluginManager, name, but_for_dunders(getattr(PluginManager, name)))
         yield
 
 

@@ -20,8 +20,9 @@ from pathlib import Path
 from threading import Lock
 from types import ModuleType
 
-import httpx
 from attrs import define, field, frozen
+
+from pointsman_openai_compatible.aiohttp_way import tls_context
 
 POSSIBLE = hasattr(os, "fork")
 
@@ -187,8 +188,7 @@ if __name__ == "__main__":
     for module in _IMPORTED:
         importlib.import_module(module)
     # The certificates of all the world are read once, and not by each command.
-    httpx.create_ssl_context = cache(httpx.create_ssl_context)
-    httpx.create_ssl_context(trust_env=False)
+    tls_context(None)
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as control:
         forked = _serve(control)

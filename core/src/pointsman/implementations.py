@@ -36,6 +36,8 @@ def hook_faults(plugin: object) -> list[str]:
         faults.append("it compares by value, so two alike would be taken for one; decorate it with @define(eq=False)")
     implemented: set[str] = set()
     for attribute in dir(cls):
+        if attribute.startswith("__"):
+            continue
         method = inspect.getattr_static(cls, attribute)
         options = getattr(method, f"{PROJECT}_impl", None)
         if isinstance(options, dict):

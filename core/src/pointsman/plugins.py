@@ -7,10 +7,11 @@ built-in policy is plugins too, active unless switched off.
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from attrs import field, fields, frozen, has
-from pluggy import PluginManager, PluginValidationError
+from pluggy import HookimplOpts, HookspecOpts, PluginManager, PluginValidationError
 
 from .complaints import Complaint, KeyPath, suggest
 from .convert import structure, typed_words, unquoted, words
@@ -88,7 +89,7 @@ def classes(*names: str) -> tuple[dict[str, type], dict[str, str]]:
 
 def register(plugins: list[Plugin]) -> tuple[PluginManager, list[Complaint]]:
     """A pluggy manager with every plugin that has no fault, and what is wrong with the others, by key path."""
-    manager = PluginManager(PROJECT)
+    manager = _Manager(PROJECT)
     for concern in CONCERNS:
         manager.add_hookspecs(concern)
     complaints: list[Complaint] = []
@@ -104,6 +105,16 @@ def register(plugins: list[Plugin]) -> tuple[PluginManager, list[Complaint]]:
                 faults.append(words(error))
         complaints += [Complaint(("plugins", plugin.name), f"{_origin(plugin)}: {fault}") for fault in faults]
     return manager, complaints
+
+
+class _Manager(PluginManager):
+    """Looks for no hook in `__init__` and its like, which would take most of the time of making a router."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> HookimplOpts | None:
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+
+    def parse_hookspec_opts(self, module_or_class: type | ModuleType, name: str) -> HookspecOpts | None:
+        return None if name.startswith("__") else super().parse_hookspec_opts(module_or_class, name)
 
 
 def _carried_over(plugin: Plugin, earlier: Plugin | None) -> Plugin:

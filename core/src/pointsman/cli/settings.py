@@ -2,9 +2,10 @@
 
 import ast
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
@@ -133,22 +134,25 @@ def _docstrings(cls: type) -> dict[str, str]:
     """What stands in quotes below each setting, of the class and of those that it inherits."""
     found: dict[str, str] = {}
     for one in reversed(cls.__mro__[:-1]):
-        found |= dict(_own_docstrings(one))
+        found |= _own_docstrings(one)
     return found
 
 
-def _own_docstrings(cls: type) -> Iterator[tuple[str, str]]:
+@cache
+def _own_docstrings(cls: type) -> dict[str, str]:
     try:
         tree = ast.parse(dedent(inspect.getsource(cls)))
     except (OSError, TypeError, SyntaxError):
-        return  # made at run time, or shipped without its source
+        return {}  # made at run time, or shipped without its source
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    found: dict[str, str] = {}
     for setting, below in pairwise(body):
         match setting, below:
             case (
                 ast.AnnAssign(target=ast.Name(id=name)),
                 ast.Expr(value=ast.Constant(value=str(text))),
             ):
-                yield name, " ".join(text.split())
+                found[name] = " ".join(text.split())
             case _:
                 pass
+    return found

@@ -8,7 +8,7 @@ import os
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from io import BytesIO
 from weakref import WeakSet
 
@@ -32,8 +32,11 @@ MAX_HEADER_LINE = 64 * 1024
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
     """Verification against `ca_file`, or the certificates that certifi carries. It cannot be turned off."""
-    if ca_file is not None:
-        return ssl.create_default_context(cafile=ca_file)
+    return _of_certifi() if ca_file is None else ssl.create_default_context(cafile=ca_file)
+
+
+@cache
+def _of_certifi() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
