@@ -201,8 +201,7 @@ LINT: dict[str, list[str]] = {
     "pyright": ["pyright"],
 }
 
-# Two share a processor, because half of their time tests wait, for a limit to pass or for another process.
-PYTEST = ["pytest", f"--numprocesses={2 * (os.cpu_count() or 1)}", "--dist=loadgroup"]
+PYTEST = ["pytest", "--numprocesses=auto", "--dist=loadgroup"]
 
 
 def check(env: Environment, checks: dict[str, list[str]]) -> int:
