@@ -86,6 +86,19 @@ def test_keys_and_what_looks_like_one_are_cut(key: str) -> None:
     assert scrubber()(f"Incorrect API key provided: {key}") == f"Incorrect API key provided: {CUT}"
 
 
+@pytest.mark.parametrize("quoted", ["correct horse battery", "battery staple", "horse battery stap***"])
+def test_a_part_of_a_key_is_cut(quoted: str) -> None:
+    scrub = Scrubber(Request(messages=(), task="chat"), ["correct horse battery staple"])
+    scrubbed = scrub(f"no such key: {quoted}")
+    assert scrubbed is not None
+    assert "batte" not in scrubbed
+
+
+def test_a_key_that_stands_where_reading_ends_is_cut() -> None:
+    scrub = Scrubber(Request(messages=(), task="chat"), ["correct-horse-battery-staple"])
+    assert scrub("https://x.example/" + "y" * 960 + " correct-horse-battery-staple") is None
+
+
 def test_the_text_is_one_bounded_line_that_no_terminal_obeys() -> None:
     scrubbed = scrubber()("one\r\ntwo\x1b[31m \u202e" + "word " * 400)
     assert scrubbed is not None

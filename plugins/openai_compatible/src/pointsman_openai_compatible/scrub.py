@@ -40,7 +40,8 @@ class Scrubber:
     def __init__(self, request: Request, secrets: Iterable[str]) -> None:
         # A dummy key of a letter or two is no secret, and would be cut out of every word.
         self._secrets = tuple(secret for secret in secrets if len(secret) >= _WHOLE)
-        given = (request.messages, list(request.parameters.values()), list(request.extra_body.values()))
+        # A secret can be quoted in part, too.
+        given = (request.messages, *request.parameters.values(), *request.extra_body.values(), *self._secrets)
         self._texts = tuple(flat for text in _strings(given) if len(flat := _flat(text)) >= _SHARED)
         said = sorted(set(_contents(request.messages)), key=len, reverse=True)
         self._short = tuple(flat for text in said if _WHOLE <= len(flat := _flat(text)) < _SHARED)
