@@ -3,10 +3,15 @@
 python importing.py STATEMENT
 """
 
-import asyncio  # noqa: F401 - what the others need is here before the clock starts
+# ruff: noqa: F401 - what is imported here is there before the clock starts
+import asyncio
 import json
 import sys
 import time
+
+import attrs
+import cattrs
+import pluggy
 
 wall, cpu = time.perf_counter(), time.process_time()
 exec(sys.argv[1])
