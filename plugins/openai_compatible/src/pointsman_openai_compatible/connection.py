@@ -21,7 +21,7 @@ reused_connection: ContextVar[bool] = ContextVar("reused_connection", default=Fa
 @cache
 def broken() -> tuple[type[BaseException], ...]:
     """Everything that a transport raises when the way to the server fails."""
-    import aiohttp  # noqa: PLC0415 - as `transport` says
+    import aiohttp  # noqa: PLC0415 - as `aiohttp_way` says
 
     return (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
 
