@@ -91,9 +91,8 @@ async def one_request(router: Router) -> float:
     began = time.process_time()
     for unit in range(REQUESTS):
         await router.acomplete("hello", task="chat", unit=unit)
-    took = time.process_time() - began
     router.flush()
-    return took / REQUESTS
+    return (time.process_time() - began) / REQUESTS
 
 
 async def measure() -> tuple[float, float]:

@@ -686,6 +686,8 @@ def test_a_value_that_json_cannot_carry_is_named_by_its_key(parameters: dict[str
         ({"base_url": "https://x.example/v1/chat/completions"}, "added"),
         ({"api_key": Secret("sk-hunter2\n")}, "api_key: .*line break"),
         ({"api_key": Secret("")}, "empty"),
+        ({"headers": {"Content-Length": "5"}}, "headers: leave Content-Length out"),
+        ({"headers": {"transfer-encoding": "chunked"}}, "headers: leave transfer-encoding out"),
         ({"headers": {"x": "hunter2\r\ny: z"}}, "headers: .*ASCII"),
         ({"headers": {"x": Secret("hunter2\n")}}, "headers: .*ASCII"),
         ({"extra_body": {"model": "hunter2"}}, "extra_body: leave model out"),

@@ -57,7 +57,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
     ca_file: str | None = None
     """Certificates to trust, a PEM file, instead of the ones that certifi carries."""
     transport: Callable[[], Transport] | None = field(default=None, repr=False)
-    """Makes the transport for the running event loop. From Python only; `ca_file` and `connect_timeout` are its own."""
+    """Makes the transport for the running event loop, with trust and proxies of its own. From Python only."""
 
     _tls: ssl.SSLContext | None = field(default=None, init=False, repr=False)
     _opened: dict[Place, Opened] = field(factory=dict[Place, Opened], init=False, repr=False)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PORTS = range(1, 65536)
 
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+
 _HOST = re.compile(r"(?:[^.%\\]{1,63}\.)*[^.%\\]{1,63}\.?")
 """Others end in exceptions while they are resolved."""
 
@@ -61,6 +63,8 @@ def checked_headers(
         text = text_of(given)
         if not _fits_a_header(name) or ":" in name or not (text.isascii() and text.isprintable()):
             raise ValueError(f"{attribute.name}: a name or value in it cannot be sent; use printable ASCII")
+        if name.lower() in _FRAMING:
+            raise ValueError(f"{attribute.name}: leave {name} out of it; it says how each body is sent")
 
 
 def checked_body(_: object, attribute: "Attribute[Mapping[str, object]]", value: Mapping[str, object]) -> None:
