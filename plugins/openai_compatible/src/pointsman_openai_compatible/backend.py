@@ -6,7 +6,7 @@ differs: `request_body`, `request_headers`, `own_words`, `relayed`, `diagnose`, 
 """
 
 import ssl
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any, ClassVar
@@ -192,7 +192,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
         finally:
             await exchange.close(response)
 
-    async def _streamed(self, target: Target, request: Request) -> AsyncGenerator[Sequence[Chunk | Failure], None]:
+    async def _streamed(self, target: Target, request: Request) -> AsyncGenerator[Iterable[Chunk | Failure], None]:
         """The chunks, those together that came together; a failure is the last one."""
         sent = self.request_body(target, request)
         content = encode(sent)

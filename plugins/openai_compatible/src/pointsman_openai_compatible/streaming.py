@@ -1,12 +1,12 @@
 """One streamed answer: from the response to chunks, or to the failure that ends it."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 from attrs import evolve
 
-from pointsman.chat import Chunk
+from pointsman.chat import Chunk, Usage
 from pointsman.errors import Failure
 
 from . import answer, chunks, envelope, exchange
@@ -37,10 +37,10 @@ async def chunks_of(
     max_body: int,
     max_event: int,
     role_once: bool,
-) -> AsyncGenerator[Reply | Sequence[Chunk | Failure], None]:
+) -> AsyncGenerator[Reply | Iterable[Chunk | Failure], None]:
     """Every chunk of a stream, those together that came together; a failure is the last of them.
 
-    Nothing but a reply where it is no stream.
+    Each is made when it is taken, so that few are there at one time. Nothing but a reply where it is no stream.
     """
     events = _Events(response, sent, failure_of, max_event=max_event, role_once=role_once)
     begun = False
@@ -53,11 +53,9 @@ async def chunks_of(
                         body = b"".join([piece, *[more async for more in pieces]])
                         yield Reply(status=response.status, headers=response.headers, body=body)
                         return
-                told = events.feed(piece)
-                if told:
-                    yield told
-                    if isinstance(told[-1], Failure):
-                        return
+                yield events.feed(piece)
+                if events.failed:
+                    return
                 if events.done:
                     break
             if ending := events.ending():
@@ -92,12 +90,15 @@ class _Events:
         self._so_far = SoFar()
         self._answer = _OneAnswer(role_once=role_once)
         self._native_finish: str | None = None
+        self._billed: Usage | None = None
+        """What the answer that failed may cost all the same."""
         self.done = False
         """Whether nothing more is to be taken."""
+        self.failed = False
+        """Whether a failure was told."""
 
-    def feed(self, piece: bytes) -> list[Chunk | Failure]:
+    def feed(self, piece: bytes) -> Iterator[Chunk | Failure]:
         """What the events say that end in these bytes; a failure is the last thing, and ends the stream."""
-        told: list[Chunk | Failure] = []
         too_large = None
         try:
             events = self._decoder.feed(piece)
@@ -110,19 +111,23 @@ class _Events:
                 said = data.strip()
                 if said == DONE:
                     self.done = True
-                    return told
+                    return
                 if not said:
                     continue
-            failure = self._read(data, told)
-            if failure is not None:
-                told.append(failure)
-                return told
+            told = self._read(data)
+            if isinstance(told, Failure):
+                self.failed = True
+                if self._billed is not None:
+                    yield Chunk(usage=self._billed)
+                yield told
+                return
+            yield told
         if too_large is not None:
-            told.append(too_large)
-        return told
+            self.failed = True
+            yield too_large
 
-    def _read(self, data: str, told: list[Chunk | Failure]) -> Failure | None:
-        """Adds the chunk of one event, or returns what is wrong with it."""
+    def _read(self, data: str) -> Chunk | Failure:
+        """The chunk of one event, or what is wrong with it."""
         try:
             body = chunks.parse(data)
         except BadEvent as error:
@@ -130,16 +135,15 @@ class _Events:
         choice = answer.choice_of(body)
         if error := _error_in(body, choice) or (isinstance(data, ErrorData) and answer.error_named(body)):
             status, headers = self._response.status, self._response.headers
-            if usage := body.get("usage"):  # what failed may cost all the same
-                told.append(Chunk(usage=answer.usage(as_mapping(usage))))
+            if told := body.get("usage"):
+                self._billed = answer.usage(as_mapping(told))
             return self._failure_of(envelope.error_in_success(error, status, headers, self._sent))
         chunk = chunks.chunk_of(body, choice, self._so_far)
         if wrong := self._answer.broken_by(chunk, choice):
             return answer.unusable(wrong, self._response.status)
         if (word := choice.get("native_finish_reason")) and not choice.get("index"):
             self._native_finish = as_text(word)
-        told.append(chunk)
-        return None
+        return chunk
 
     def ending(self) -> Chunk | None:
         """The vendor's own word for the end, where the normal one never came. It is not for the middle of a stream."""
