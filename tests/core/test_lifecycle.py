@@ -18,7 +18,7 @@ from textwrap import dedent
 import pytest
 from attrs import define, field
 
-from pointsman import Router
+from pointsman import Router, portal
 from pointsman.errors import PluginError, RouteError, RouterClosed
 from pointsman.events import RequestFinished
 from pointsman.hookspecs import BackendInvocation, hookimpl
@@ -736,14 +736,14 @@ def test_ctrl_c_that_comes_while_a_request_is_handed_over_cancels_it_too(monkeyp
         begun.set()
         await for_ever()
 
-    def interrupted(coroutine, loop, hand_over=asyncio.run_coroutine_threadsafe):
-        hand_over(coroutine, loop)
+    def interrupted(request, loop, hand_over=portal._Request.begin):
+        hand_over(request, loop)
         assert begun.wait(10)
         raise KeyboardInterrupt
 
     with Router(table(("small",), {"only": Scripted([hang])}, plugins={"sink": sink})) as router:
         with monkeypatch.context() as patched:
-            patched.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+            patched.setattr(portal._Request, "begin", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 router.complete("hello")
         assert router.flush()

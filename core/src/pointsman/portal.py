@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -63,41 +63,76 @@ class _Process:
 
 
 class _Request(Generic[T]):
-    """A coroutine that another thread waits for. It can be cancelled from the moment on that it is begun."""
+    """A coroutine that another thread waits for. It can be cancelled from the moment on that it is begun.
+
+    It says itself what came of it, and a lock is all that is waited for: `asyncio.run_coroutine_threadsafe` takes two
+    more turns of the loop, and two futures.
+    """
 
     def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._make = make
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._cancelled = False
-        self._ended = threading.Event()
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+        self._is_over = False
+        self._over = threading.Lock()
+        self._over.acquire()
 
-    def begin(self, loop: asyncio.AbstractEventLoop) -> Future[T]:
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        return asyncio.run_coroutine_threadsafe(self._run(), loop)
+        loop.call_soon_threadsafe(self._start, loop)
+
+    def result(self) -> T:
+        """Waits for it. Raises what it raised; `CancelledError` where it was cancelled. Once."""
+        self._over.acquire()
+        if self._result:
+            return self._result[0]
+        error, self._error = self._error, None
+        try:
+            raise error or CancelledError
+        finally:
+            del error  # it holds this frame
 
     def cancel(self, timeout: float) -> None:
         """Cancels it where it was begun and has not ended, and waits until it has, up to `timeout` seconds."""
-        # Not by its future: Ctrl-C may come when it runs already, and its future has not got here yet.
-        if self._loop is None or self._ended.is_set():
+        # Ctrl-C may come when it has just been begun, and nothing of it has got here yet.
+        if self._loop is None or self._is_over:
             return
         self._cancelled = True
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._cancel_here)
-            self._ended.wait(timeout)
+            self._over.acquire(timeout=timeout)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._cancelled:
+            self._end()
+            return
+        self._task = loop.create_task(self._run())
+        # One that is cancelled before it has run at all says nothing.
+        self._task.add_done_callback(lambda _: self._end())
 
     def _cancel_here(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
-    async def _run(self) -> T:
+    async def _run(self) -> None:
         try:
-            if self._cancelled:
-                raise asyncio.CancelledError
-            self._task = asyncio.current_task()
-            return await self._make()
+            self._result.append(await self._make())
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._error = error
+            if not isinstance(error, Exception):
+                raise
         finally:
-            self._ended.set()
+            self._end()
+
+    def _end(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._over.release()
 
 
 class Portal:
@@ -111,7 +146,8 @@ class Portal:
         """The coroutine's result. An exception here, such as Ctrl-C, cancels it."""
         request = _Request(make)
         try:
-            return self._begin(request).result()
+            self._begin(request)
+            return request.result()
         except CancelledError:
             if self._closed:
                 raise RouterClosed("the router was closed while this request was in flight") from None
@@ -120,7 +156,7 @@ class Portal:
             request.cancel(INTERRUPT_GRACE)
             raise
 
-    def _begin(self, request: _Request[T]) -> Future[T]:
+    def _begin(self, request: _Request[T]) -> None:
         here = self._here()
         with here.lock:
             # Under the lock, so that nothing comes into the loop after its end was asked for.
@@ -128,7 +164,7 @@ class Portal:
                 raise RouterClosed("the router is closed; build a new one")
             if here.thread is None:
                 here.thread = _Thread()
-            return request.begin(here.thread.loop)
+            request.begin(here.thread.loop)
 
     def close(self, timeout: float) -> None:
         """Stops the thread; requests in flight are cancelled."""
