@@ -92,6 +92,7 @@ class _Measured:
 @cache
 def _caches() -> list[Any]:
     """The functions of the package that remember what they returned."""
+    gc.unfreeze()  # as below
     kind = type(_caches)
     return [one for one in gc.get_objects() if isinstance(one, kind) and one.__module__.startswith("pointsman.")]
 
@@ -203,6 +204,7 @@ def _change_functions(mutant: Mutation) -> None:
     """Gives the functions of a module that is in use the code that the mutation has for them."""
     path = str(PACKAGE / mutant.file)
     changed = {code.co_qualname: code for code in _functions(compile(mutant.source, path, "exec"))}
+    gc.unfreeze()  # the tests freeze what they have imported, and what is frozen is not listed
     for one in gc.get_objects():
         if isinstance(one, FunctionType) and one.__code__.co_filename == path:
             one.__code__ = changed.get(one.__code__.co_qualname, one.__code__)
