@@ -5,7 +5,7 @@ Every request yields one `RequestStarted` and exactly one `RequestFinished`; eve
 abandoned streams alike. Others belong to no request: a breaker that moves yields a
 `CircuitChanged`, a configuration file that changes a `ConfigChanged` or a `ConfigRejected`, a rollout a
 `RolloutChanged`, a `RolloutHalted` or a `RolloutResumed`. Events are frozen and hold no prompt, no completion, no
-key and no URL. They have no slots: a frozen class is made a quarter faster without, and every request makes four.
+key and no URL. They have no slots: a frozen class is made faster without, and every request makes four.
 """
 
 from collections.abc import Mapping

@@ -65,14 +65,15 @@ class SoFar:
         self.text = Halves()
         self.reasoning = Halves()
         self._told: tuple[object, ...] = ()
-        self._names: tuple[str | None, str | None, str | None] = (None, None, None)
+        self._names: dict[str, str | None] = {}
 
-    def names(self, body: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
+    def names(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """The answer's id, its model and who runs it, as one event says them: nearly always as the last one did."""
         told = (body.get("id"), body.get("model"), body.get("provider"))
         if told != self._told:
             self._told = told
-            self._names = (as_text(told[0]), as_text(told[1]), as_text(told[2]))
+            names = ("id", "served_model", "provider")
+            self._names = {name: as_text(one) for name, one in zip(names, told, strict=True)}
         return self._names
 
 
@@ -84,38 +85,31 @@ def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], so_far: SoFar) 
         return Chunk(usage=usage_told, raw=body)  # of several answers that were asked for, the first is the one
     delta = as_mapping(choice.get("delta") or choice.get("message"))
     content = delta.get("content")
-    answer_id, model, provider = so_far.names(body)
-    if isinstance(content, str) and _PLAIN.issuperset(delta):  # nearly always
-        return Chunk(
-            text=so_far.text.whole(content),
-            finish_reason=as_text(choice.get("finish_reason")),
-            usage=usage_told,
-            id=answer_id,
-            served_model=model,
-            provider=provider,
-            raw=body,
-        )
-    # Most of these stand in few chunks; what is empty needs no closer look.
-    reasoning = delta.get("reasoning") or delta.get("reasoning_content")
-    refusal, called = delta.get("refusal"), delta.get("tool_calls") or delta.get("function_call")
-    images, details = delta.get("images"), delta.get("reasoning_details")
-    audio, annotations = delta.get("audio"), delta.get("annotations")
+    is_text = isinstance(content, str)
     return Chunk(
-        text=so_far.text.whole(content if isinstance(content, str) else text_of(content)),
-        reasoning=so_far.reasoning.whole(reasoning) if isinstance(reasoning, str) else "",
-        refusal=refusal if isinstance(refusal, str) else "",
-        tool_calls=so_far.calls.add(asked_for(delta)) if called else (),
-        images=images_of(delta) if images or isinstance(content, list) else (),
-        reasoning_details=_all_of(details) if details else (),
-        audio=cast("Mapping[str, JSON]", as_mapping(audio)) if audio else NOTHING,
-        annotations=_all_of(annotations) if annotations else (),
+        text=so_far.text.whole(content if is_text else text_of(content)),
         finish_reason=as_text(choice.get("finish_reason")),
         usage=usage_told,
-        id=answer_id,
-        served_model=model,
-        provider=provider,
         raw=body,
+        **so_far.names(body),
+        **({} if is_text and _PLAIN.issuperset(delta) else _more_of(delta, so_far)),
     )
+
+
+def _more_of(delta: Mapping[str, object], so_far: SoFar) -> dict[str, Any]:
+    """What few pieces have beside text. What is empty needs no closer look."""
+    reasoning = delta.get("reasoning") or delta.get("reasoning_content")
+    refusal, called = delta.get("refusal"), delta.get("tool_calls") or delta.get("function_call")
+    audio, annotations, details = delta.get("audio"), delta.get("annotations"), delta.get("reasoning_details")
+    return {
+        "reasoning": so_far.reasoning.whole(reasoning) if isinstance(reasoning, str) else "",
+        "refusal": refusal if isinstance(refusal, str) else "",
+        "tool_calls": so_far.calls.add(asked_for(delta)) if called else (),
+        "images": images_of(delta),
+        "reasoning_details": _all_of(details) if details else (),
+        "audio": as_mapping(audio) if audio else NOTHING,
+        "annotations": _all_of(annotations) if annotations else (),
+    }
 
 
 def chunk_of_whole(answer: Completion) -> Chunk:
