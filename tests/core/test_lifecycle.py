@@ -474,6 +474,28 @@ def test_closing_ends_the_asynchronous_requests_in_flight_and_tells_the_sinks(cl
     assert ends == ["answered", "cancelled", "cancelled"]
 
 
+def test_a_request_inside_of_another_ones_backend_hides_neither_from_the_close():
+    begun, made = asyncio.Event(), list[Router]()
+
+    async def asking(*_):
+        inner = await made[0].acomplete("an easier question")
+        begun.set()
+        await for_ever()
+        return inner
+
+    async def main():
+        router = Router(table(("small",), {"only": Scripted([asking, answer()])}))
+        made.append(router)
+        request = asyncio.create_task(router.acomplete("hello"))
+        await begun.wait()
+        await router.aclose()
+        with pytest.raises(RouterClosed, match="while this request was in flight"):
+            await request
+        assert request.cancelling() == 0
+
+    asyncio.run(main())
+
+
 def test_a_task_that_is_cancelled_while_the_router_closes_stays_cancelled():
     begun = asyncio.Event()
 

@@ -117,8 +117,7 @@ class Engine:
         task, here = asyncio.current_task(), self._loops.here()
         if task is None:
             raise RuntimeError("a request runs in a task")
-        cancelled_before = task.cancelling()
-        here.requests.enter(task)
+        outermost = here.requests.enter(task)
         generation = self._generations.begin(begun := call)
         try:
             if call.snapshot is not generation.snapshot:
@@ -128,12 +127,13 @@ class Engine:
             recorder = Recorder.of(call.request, generation.snapshot, listener, chance, process)
             return await carry_out(here, recorder, call.time_allowed)
         except asyncio.CancelledError:
-            if here.requests.was_ended(task, cancelled_before):
+            if here.requests.was_ended(task):
                 raise RouterClosed("the router was closed while this request was in flight") from None
             raise
         finally:
             self._generations.end(generation, begun)
-            here.requests.leave(task)
+            if outermost:
+                here.requests.leave(task)
 
     def health(self) -> tuple[GateStatus, ...]:
         """What every gate holds."""

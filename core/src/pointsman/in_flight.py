@@ -11,19 +11,33 @@ class InFlight:
 
     def __init__(self) -> None:
         # Weakly, as the loop itself does: a task holds its loop, which may be dropped with all that it runs.
-        self._running: dict[int, ReferenceType[asyncio.Task[Any]]] = {}
+        self._running: dict[int, tuple[ReferenceType[asyncio.Task[Any]], int]] = {}
+        """With the task, how many cancellations it had before."""
         self._ended: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._ending = False
         """Whether any was ended: cheaper to ask, for every request."""
         self._all_left = asyncio.Event()
 
-    def enter(self, task: "asyncio.Task[Any]") -> None:
-        """A request begins to run in this task."""
-        self._running[id(task)] = ref(task)
+    def enter(self, task: "asyncio.Task[Any]") -> bool:
+        """A request begins to run in this task. Whether it is none inside of another request there."""
+        if id(task) in self._running:
+            return False
+        self._running[id(task)] = ref(task), task.cancelling()
+        return True
 
-    def was_ended(self, task: "asyncio.Task[Any]", cancelled_before: int) -> bool:
+    @property
+    def are_several(self) -> bool:
+        """Whether more than one runs."""
+        return len(self._running) > 1
+
+    def is_cancelled(self, task: "asyncio.Task[Any] | None") -> bool:
+        """Whether anyone has cancelled the task since its request began."""
+        _, before = self._running.get(id(task), (None, None))
+        return task is None or before is None or task.cancelling() > before
+
+    def was_ended(self, task: "asyncio.Task[Any]") -> bool:
         """Whether a cancellation came from here alone: whoever cancels the task too is to see that it was."""
-        return task in self._ended and task.cancelling() == cancelled_before + 1
+        return task in self._ended and task.cancelling() == self._running[id(task)][1] + 1
 
     def leave(self, task: "asyncio.Task[Any]") -> None:
         """The request is over."""
@@ -37,7 +51,7 @@ class InFlight:
     async def end(self, timeout: float) -> None:  # noqa: ASYNC109 - what is late is left, not an error
         """Ends what runs, and returns when all of it is recorded, or after `timeout` seconds."""
         self._ending = True
-        for reference in tuple(self._running.values()):
+        for reference, _ in tuple(self._running.values()):
             task = reference()
             if task is not None and task not in self._ended:
                 self._ended.add(task)

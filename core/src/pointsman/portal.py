@@ -119,7 +119,7 @@ class _Request(Generic[T]):
 
     async def _run(self) -> None:
         try:
-            self._result.append(await self._make())
+            self._result.append(await self._made())
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -128,6 +128,12 @@ class _Request(Generic[T]):
                 raise
         finally:
             self._end()
+
+    def _made(self) -> Coroutine[Any, Any, T]:
+        # Let go of before the end is known: it may hold the router, which whoever waits for that may drop.
+        make = self._make
+        del self._make
+        return make()
 
     def _end(self) -> None:
         if not self._is_over:

@@ -12,13 +12,14 @@ from .asking import raised
 from .assembly import Assembly, shortcoming
 from .chat import Chunk, Completion
 from .context import AttemptContext
-from .driver import Driver, plugin_failed, resolve, tell, when_caught_up
+from .driver import Driver, plugin_failed, tell
 from .errors import AttemptFailed, Failure
 from .flow import Flow
 from .hooks import Backend
 from .loops import OpenBackends
 from .plan import Answered, Attempt, Committed, Failed, Outcome, Pause, Relay, TimedOut, plan
 from .recorder import Recorder
+from .time_limit import release, when_caught_up
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ class _RelayedAttempt:
         """Ends the attempt, and with it the connection. Nothing more of it reaches the reader."""
         self._over = True
         if not self._task.done():
-            await self._driver.release(self._task, self._step.target.backend)
+            await release(self._task, self._step.target.backend)
 
     def _watch(self, idle_timeout: float) -> None:
         """Times the attempt out when its last content is too long ago, not counting what the reader held back."""
@@ -238,6 +239,14 @@ class _RelayedAttempt:
         for chunk in self._held:
             self._flow.write(chunk)
         self._held.clear()
+
+
+def resolve(outcome: "asyncio.Future[Outcome]", value: Outcome) -> bool:
+    """Whether this is the outcome: whatever comes first is."""
+    if outcome.done():
+        return False
+    outcome.set_result(value)
+    return True
 
 
 def _only_counts(chunk: Chunk) -> bool:
