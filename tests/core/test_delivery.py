@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pointsman import Router
 from pointsman.delivery import Delivery
-from pointsman.events import RequestFinished, RequestStarted
+from pointsman.events import RequestFinished, RequestInfo, RequestStarted
 from pointsman.hookspecs import MetricEmission, hookimpl
 from pointsman.loading import from_config
 from tests.core.support import Collecting, Scripted, answer, ending, failure, stories, table
@@ -355,9 +355,8 @@ def test_an_event_after_closing_is_dropped_and_counted():
 
 
 def event(number):
-    return RequestStarted(
-        request_id=str(number), time=0.0, task="chat", unit=number, labels={}, context=copy_context(), path=None
-    )
+    about = RequestInfo(request_id=str(number), task="chat", unit=number, path=None, labels={}, context=copy_context())
+    return RequestStarted(about=about, time=0.0)
 
 
 def add_up(report):

@@ -32,6 +32,7 @@ from pointsman.events import (
     ConfigRejected,
     Event,
     RequestFinished,
+    RequestInfo,
     RequestStarted,
     RolloutChanged,
     RolloutHalted,
@@ -58,15 +59,15 @@ LIMITED = Failure.of(
     retry_after=30.0,
 )
 WHEN = time.mktime((2025, 11, 3, 12, 3, 4, 0, 0, -1))
-COMMON = {
-    "request_id": "0b5c3f9a",
-    "time": WHEN,
-    "task": "email-draft",
-    "unit": 42,
-    "labels": {"source": "rengøring.nu"},
-    "path": "proxied",
-    "context": copy_context(),
-}
+ABOUT = RequestInfo(
+    request_id="0b5c3f9a",
+    task="email-draft",
+    unit=42,
+    path="proxied",
+    labels={"source": "rengøring.nu"},
+    context=copy_context(),
+)
+COMMON = {"about": ABOUT, "time": WHEN}
 DECISION = Decision(
     request_id="0b5c3f9a",
     task="email-draft",
@@ -90,29 +91,25 @@ REQUEST_STARTED = RequestStarted(**COMMON)
 ATTEMPT_STARTED = AttemptStarted(**COMMON, number=1, target=GLM, time_limit=40.0)
 ATTEMPT_FAILED = AttemptFinished(
     **COMMON,
-    number=1,
-    target=GLM,
-    outcome="failed",
-    duration=0.21,
-    time_to_first_token=None,
-    failure=LIMITED,
-    usage=None,
-    served_model=None,
-    provider=None,
-    inner=None,
+    attempt=AttemptRecord(
+        number=1, target=GLM, started=0.0, duration=0.21, outcome="failed", why="first", failure=LIMITED
+    ),
 )
 ATTEMPT_ANSWERED = AttemptFinished(
     **COMMON,
-    number=3,
-    target=GPT,
-    outcome="answered",
-    duration=1.32,
-    time_to_first_token=0.5,
-    failure=None,
-    usage=USAGE,
-    served_model="openai/gpt-oss-20b",
-    provider="Chutes",
-    inner=InnerAttempts(retries=1, fallbacks=0, model_group="gpt-oss-20b-free"),
+    attempt=AttemptRecord(
+        number=3,
+        target=GPT,
+        started=0.21,
+        duration=1.32,
+        outcome="answered",
+        why="next",
+        time_to_first_token=0.5,
+        usage=USAGE,
+        served_model="openai/gpt-oss-20b",
+        provider="Chutes",
+        inner=InnerAttempts(retries=1, fallbacks=0, model_group="gpt-oss-20b-free"),
+    ),
 )
 REQUEST_FINISHED = RequestFinished(**COMMON, outcome="answered", duration=1.53, decision=DECISION)
 REQUEST_FAILED = RequestFinished(
@@ -341,7 +338,8 @@ def test_a_limit_that_does_not_exist_is_null() -> None:
 @settings(deadline=None)
 def test_any_unicode_makes_one_line_and_comes_back_from_json(unit, labels, task, why) -> None:
     decision = attrs.evolve(DECISION, why=why)
-    event = attrs.evolve(REQUEST_FINISHED, unit=unit, labels=labels, task=task, decision=decision)
+    about = attrs.evolve(ABOUT, unit=unit, labels=labels, task=task)
+    event = attrs.evolve(REQUEST_FINISHED, about=about, decision=decision)
     line = written(event)
     assert line.isascii()
     assert line.count("\n") == 1
@@ -352,13 +350,14 @@ def test_any_unicode_makes_one_line_and_comes_back_from_json(unit, labels, task,
 @given(task=st.text(), why=st.text())
 @settings(deadline=None)
 def test_any_unicode_makes_one_line_of_text_that_cannot_command_the_terminal(task, why) -> None:
-    event = attrs.evolve(REQUEST_FINISHED, task=task, decision=attrs.evolve(DECISION, why=why))
+    about = attrs.evolve(ABOUT, task=task)
+    event = attrs.evolve(REQUEST_FINISHED, about=about, decision=attrs.evolve(DECISION, why=why))
     assert text_line(event).isprintable()
     assert text_line(attrs.evolve(CIRCUIT_OPENED, name=task, why=why)).isprintable()
 
 
 def test_a_terminal_that_knows_only_ascii_still_gets_its_line() -> None:
-    event = attrs.evolve(REQUEST_FINISHED, task="rengøring")
+    event = attrs.evolve(REQUEST_FINISHED, about=attrs.evolve(ABOUT, task="rengøring"))
     with io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="\n") as output:
         sink = MetricsStdout(format="text")
         with contextlib.redirect_stdout(output):

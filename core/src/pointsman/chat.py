@@ -143,8 +143,10 @@ class Completion:
 
     def with_decision(self, decision: "Decision") -> "Completion":
         """The same answer with the record of how it came about."""
-        answer = object.__new__(Completion)
-        vars(answer).update(vars(self), decision=decision)  # attrs.evolve takes far longer, on every request
+        answer = object.__new__(Completion)  # attrs.evolve takes far longer, on every request
+        said = vars(answer)
+        said.update(vars(self))
+        said["decision"] = decision
         return answer
 
 

@@ -64,7 +64,7 @@ class DecisionContext:
             self.listener(event)
 
 
-@frozen(kw_only=True)
+@frozen
 class AttemptContext:
     """For backends. One per attempt."""
 

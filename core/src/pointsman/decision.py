@@ -29,7 +29,7 @@ class Assignment:
     """The path's share when it was assigned, in per cent; the control path has the rest. None as for `bucket`."""
 
 
-@frozen(kw_only=True)
+@frozen
 class SelectionStep:
     """What one step of model selection changed, and why."""
 

@@ -60,7 +60,7 @@ class Lane:
 
     def __init__(self, sink: Sink, capacity: int) -> None:
         self.sink = sink
-        self.capacity = capacity
+        self.resize(capacity)
         self._waiting: deque[Event | _Flush | _Close] = deque()
         self._filled = threading.Event()
         """Set when something is waiting."""
@@ -78,15 +78,24 @@ class Lane:
         self._lost = 0
         self._in_hand = 0
 
+    def resize(self, capacity: int) -> None:
+        """From now on the queue holds so many events."""
+        self._capacity = capacity
+        self._half = capacity // 2
+        """Below it an event is taken without another look; nothing is, once the lane is closed."""
+
     def put(self, event: Event) -> None:
         """Hands an event over; never waits for the sink."""
         held = len(self._waiting)
-        if held >= self.capacity or self._closed:
+        if held < self._half and self._signalled:  # nearly always
+            self._waiting.append(event)
+            return
+        if held >= self._capacity or self._closed:
             with self._lock:
                 self._dropped += 1
             return
         self._waiting.append(event)
-        if held == self.capacity // 2:
+        if held == self._half:
             self._hurry.set()
         if not self._signalled and (self._worker is not None or self._start()):
             self._signalled = True
@@ -109,7 +118,7 @@ class Lane:
         with self._lock:
             if self._closed:
                 return False
-            self._closed = True
+            self._closed, self._half = True, 0
             if self._worker is None:
                 self._ended.set()
             else:
@@ -262,7 +271,7 @@ class Delivery:
         by_sink = {lane.sink: lane for lane in here.current}
         lanes = tuple(by_sink.pop(sink, None) or Lane(sink, capacity) for sink in self._sinks)
         for lane in lanes:
-            lane.capacity = capacity
+            lane.resize(capacity)
         here.earlier = [lane for lane in (*here.earlier, *by_sink.values()) if not lane.ended]
         here.current = lanes
 

@@ -6,7 +6,6 @@ from .asking import is_ctrl_c, raised
 from .chat import Completion
 from .context import AttemptContext
 from .errors import AttemptFailed, Failure
-from .hooks import Backend
 from .loops import Loops, OpenBackends
 from .plan import Answered, Attempt, Failed, Outcome, Pause, Plan, TimedOut, plan
 from .recorder import Recorder
@@ -29,7 +28,10 @@ class Driver:
             while True:
                 outcome = None
                 if isinstance(step, Attempt):
-                    outcome = await self._attempt(here, step, recorder)
+                    try:
+                        outcome = await within(step.time_limit, self._answer(here, step, recorder), step.target.backend)
+                    except TimeoutError:
+                        outcome = TIMED_OUT
                 elif isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
                 step = steps.send(outcome)
@@ -39,48 +41,39 @@ class Driver:
             tell(steps, error)
             raise
 
-    async def _attempt(self, here: OpenBackends, step: Attempt, recorder: Recorder) -> Outcome:
-        """One attempt, ended by its time limit even when the backend ignores its cancellation."""
+    async def _answer(self, here: OpenBackends, step: Attempt, recorder: Recorder) -> Outcome:
+        """What comes of a backend's work; an unforeseen exception is the plugin's own fault."""
         self.loops.check_open()
         backend = recorder.ctx.snapshot.hooks.backends.get(step.target.backend)
         if backend is None:
             unknown = f"{step.target}: no active backend has this name"
             return Failed(Failure.of("plugin", unknown, delivery="not_sent"))
+        ctx = AttemptContext(recorder.request_id, step.number, step.time_limit)
+        hook = "start_backend"
         # With many in flight, the same code runs for all of them in a row: a processor is far quicker then.
         in_turns = here.requests.are_several
-        if in_turns:
-            await asyncio.sleep(0)
         try:
-            outcome = await within(step.time_limit, _answer(here, backend, step, recorder), backend.name)
-        except TimeoutError:
-            return TIMED_OUT
-        if in_turns:
-            await asyncio.sleep(0)
-        return outcome
-
-
-async def _answer(here: OpenBackends, backend: Backend, step: Attempt, recorder: Recorder) -> Outcome:
-    """What comes of a backend's work; an unforeseen exception is the plugin's own fault."""
-    ctx = AttemptContext(request_id=recorder.request_id, number=step.number, time_limit=step.time_limit)
-    hook = "start_backend"
-    try:
-        if backend not in here.ready:
-            await here.open(backend)
-        hook = "complete"
-        completion = await backend.complete(step.target, recorder.request, ctx)
-    except AttemptFailed as error:
-        return Failed(error.failure, error.partial)
-    except asyncio.CancelledError:
-        if here.requests.is_cancelled(asyncio.current_task()):
-            raise
-        return plugin_failed(backend.name, hook, "cancelled itself")
-    except BaseException as error:  # whatever a plugin raises, sys.exit included
-        if isinstance(error, GeneratorExit) or is_ctrl_c(error):
-            raise
-        return plugin_failed(backend.name, hook, raised(error))
-    if isinstance(completion, Completion):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err
-        return Answered(completion)
-    return plugin_failed(backend.name, hook, f"returned {type(completion).__name__}, not a Completion")
+            if in_turns:
+                await asyncio.sleep(0)
+            if backend not in here.ready:
+                await here.open(backend)
+            hook = "complete"
+            completion = await backend.complete(step.target, recorder.request, ctx)
+            if in_turns:
+                await asyncio.sleep(0)
+        except AttemptFailed as error:
+            return Failed(error.failure, error.partial)
+        except asyncio.CancelledError:
+            if here.requests.is_cancelled(asyncio.current_task()):
+                raise
+            return plugin_failed(backend.name, hook, "cancelled itself")
+        except BaseException as error:  # whatever a plugin raises, sys.exit included
+            if isinstance(error, GeneratorExit) or is_ctrl_c(error):
+                raise
+            return plugin_failed(backend.name, hook, raised(error))
+        if isinstance(completion, Completion):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err
+            return Answered(completion)
+        return plugin_failed(backend.name, hook, f"returned {type(completion).__name__}, not a Completion")
 
 
 def tell(steps: Plan, error: BaseException) -> None:

@@ -1,7 +1,6 @@
 """What runs behind a router's faces: the configuration in use, the requests by it, and all that they have open."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from random import Random
@@ -122,9 +121,8 @@ class Engine:
         try:
             if call.snapshot is not generation.snapshot:
                 call = call.by(generation.snapshot)
-            process = os.getpid()
-            listener, chance = self._delivery.emitter(process), self._chance.of(process)
-            recorder = Recorder.of(call.request, generation.snapshot, listener, chance, process)
+            listener, chance = self._delivery.emitter(here.pid), self._chance.of(here.pid)
+            recorder = Recorder.of(call.request, generation.snapshot, listener, chance, here.pid)
             return await carry_out(here, recorder, call.time_allowed)
         except asyncio.CancelledError:
             if here.requests.was_ended(task):

@@ -15,66 +15,126 @@ from typing import Literal, TypeAlias
 from attrs import field, frozen
 
 from .chat import InnerAttempts, Usage
-from .decision import AttemptOutcome, Decision, RequestOutcome
+from .decision import AttemptOutcome, AttemptRecord, Decision, RequestOutcome
 from .errors import Failure
 from .targets import Target
 
 
-@frozen(kw_only=True, slots=False)
-class _Event:
+@frozen(slots=False)
+class RequestInfo:
+    """What every event of one request says of it."""
+
     request_id: str
-    time: float
-    """Wall clock, seconds since the epoch."""
     task: str
     unit: str | int | None
+    path: str | None
+    """The assigned one."""
     labels: Mapping[str, str]
     context: Context = field(repr=False, eq=False)
     """A copy of the caller's context variables."""
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(slots=False)
+class _Event:
+    about: RequestInfo
+    time: float
+    """Wall clock, seconds since the epoch."""
+
+    @property
+    def request_id(self) -> str:
+        return self.about.request_id
+
+    @property
+    def task(self) -> str:
+        return self.about.task
+
+    @property
+    def unit(self) -> str | int | None:
+        return self.about.unit
+
+    @property
+    def path(self) -> str | None:
+        """The assigned path."""
+        return self.about.path
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.about.labels
+
+    @property
+    def context(self) -> Context:
+        """A copy of the caller's context variables."""
+        return self.about.context
+
+
+@frozen(slots=False)
 class RequestStarted(_Event):
     """A request was selected for and is about to be tried."""
 
-    path: str | None
-    """The assigned path."""
 
-
-@frozen(kw_only=True, slots=False)
+@frozen(slots=False)
 class AttemptStarted(_Event):
     """One HTTP request is about to be made."""
 
-    path: str | None
     number: int
     target: Target
     time_limit: float
     """Seconds that this attempt may take."""
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(slots=False)
 class AttemptFinished(_Event):
-    """One HTTP request ended."""
+    """One HTTP request ended. `attempt` is the record that the decision has too."""
 
-    path: str | None
-    number: int
-    target: Target
-    outcome: AttemptOutcome
-    duration: float
-    """Seconds."""
-    time_to_first_token: float | None
-    """Seconds since the attempt began; None for whole answers."""
-    failure: Failure | None
-    usage: Usage | None
-    served_model: str | None
-    provider: str | None
-    inner: InnerAttempts | None
+    attempt: AttemptRecord
+
+    @property
+    def number(self) -> int:
+        return self.attempt.number
+
+    @property
+    def target(self) -> Target:
+        return self.attempt.target
+
+    @property
+    def outcome(self) -> AttemptOutcome:
+        return self.attempt.outcome
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.attempt.duration
+
+    @property
+    def time_to_first_token(self) -> float | None:
+        """Seconds since the attempt began; None for whole answers."""
+        return self.attempt.time_to_first_token
+
+    @property
+    def failure(self) -> Failure | None:
+        return self.attempt.failure
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.attempt.usage
+
+    @property
+    def served_model(self) -> str | None:
+        return self.attempt.served_model
+
+    @property
+    def provider(self) -> str | None:
+        return self.attempt.provider
+
+    @property
+    def inner(self) -> InnerAttempts | None:
+        return self.attempt.inner
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(slots=False)
 class RequestFinished(_Event):
     """A request ended. `decision` is the record that the caller has too."""
 
-    path: str | None
     outcome: RequestOutcome
     duration: float
     """Seconds."""

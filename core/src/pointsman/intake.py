@@ -29,7 +29,7 @@ LONGEST = sys.float_info.max
 """Seconds. An integer can be more than any float, and less than infinity all the same."""
 
 
-@define(kw_only=True, eq=False)
+@define(eq=False)
 class Call:
     """A request, the configuration that it was checked by, and its time in seconds."""
 
@@ -86,13 +86,7 @@ class Call:
             extra_body=NOTHING if extra_body is None else _extra_body(extra_body),
             labels=NO_LABELS if labels is None else _copied("labels", labels),
         )
-        return cls(
-            request=request,
-            snapshot=snapshot,
-            time_allowed=_seconds(deadline, snapshot),
-            task=task,
-            deadline=deadline,
-        )
+        return cls(request, snapshot, _seconds(deadline, snapshot), task, deadline)
 
 
 def _wrong(argument: str, value: object, wanted: str) -> BadRequest:

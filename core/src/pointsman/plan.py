@@ -149,7 +149,7 @@ def _select(recorder: Recorder) -> None:
         recorder.candidates = selection.targets
         if selection.assignment is not None:
             ctx.assignment = selection.assignment
-        recorder.steps.append(SelectionStep(plugin=step.plugin, why=selection.why, targets=selection.targets))
+        recorder.steps.append(SelectionStep(step.plugin, selection.why, selection.targets))
         if not selection.targets:
             raise NoTarget(f"{step.plugin} left no target: {selection.why}")
 
@@ -176,11 +176,11 @@ def _serve(recorder: Recorder, deadline: float) -> Plan:
             continue
         recorder.skipped.pop(verdict.target, None)
         try:
-            _time_left(recorder, failed, deadline)
+            time_left = _time_left(recorder, failed, deadline)
         except DeadlineExceeded:
             settle(admission, None, None, ctx)
             raise
-        outcome = yield from _attempt(recorder, verdict, admission, deadline)
+        outcome = yield from _attempt(recorder, verdict, admission, deadline, time_left)
         if isinstance(outcome, Completion):
             return outcome
         failed = outcome
@@ -240,7 +240,7 @@ def _wait_or_end(
 
 def _time_left(recorder: Recorder, failed: Failed | None, deadline: float) -> float:
     """Seconds until the deadline. Raises `DeadlineExceeded` when there are none."""
-    time_left = deadline - recorder.ctx.now
+    time_left = deadline - recorder.ctx.clock()
     if time_left < SHORTEST:
         raise _ended(recorder, failed, "the deadline passed", DeadlineExceeded)
     return time_left
@@ -262,11 +262,10 @@ def _skip(target: Target, refusal: Refusal, now: float) -> SkippedTarget:
 
 
 def _attempt(
-    recorder: Recorder, verdict: Next, admission: Admission, deadline: float
+    recorder: Recorder, verdict: Next, admission: Admission, deadline: float, time_left: float
 ) -> Generator[Step, Outcome | None, Completion | Failed]:
     """One attempt: its completion, or how it failed. Records it and settles its permits, once."""
     ctx, target = recorder.ctx, verdict.target
-    time_left = deadline - ctx.now
     time_limit, clipped = _time_limit(recorder, target, time_left)
     recorder.attempt_started(target, time_limit, verdict.why)
     begun = False
@@ -322,9 +321,12 @@ def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[f
         done = {target, *(one.target for one in recorder.attempts), *recorder.skipped}
         untried = len(recorder.candidates) - len(done.intersection(recorder.candidates))
     limit = router.first_token_timeout if recorder.request.stream else router.attempt_timeout
-    time_limit = min(_share(time_left, min(untried, _attempts_left(recorder) - 1), router.reserve), limit)
+    others = min(untried, _attempts_left(recorder) - 1)
+    if time_left - router.reserve * others >= limit:
+        return limit, False
+    time_limit = min(_share(time_left, others, router.reserve), limit)
     if time_limit == limit:
-        return time_limit, False
+        return limit, False
     others_at_first = min(len(recorder.candidates), router.max_attempts) - 1
     usual = min(_share(router.deadline, others_at_first, router.reserve), limit)
     return time_limit, time_limit <= usual / 2

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from random import Random
 from time import monotonic, time
-from typing import Any, Self
+from typing import Self
 
 from .chat import Completion, Request
 from .context import DecisionContext
 from .decision import AttemptOutcome, AttemptRecord, Decision, RequestOutcome, SelectionStep, SkippedTarget
 from .errors import Failure
-from .events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestStarted
+from .events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestInfo, RequestStarted
 from .snapshot import Snapshot
 from .targets import Target
 
@@ -52,8 +52,8 @@ class Recorder:
         self._first_token: float | None
         self.ended: Decision | None = None
         """The finished record, however the request ended."""
-        self._common: dict[str, Any] = {}
-        """What every event of this request says."""
+        self._about: RequestInfo
+        """What every event of this request says, where anyone is told."""
         self._emit = ctx.listener
         self._context = context
         self._wall_clock = ctx.wall_clock
@@ -66,29 +66,17 @@ class Recorder:
     def request_started(self) -> None:
         if self._emit:
             request = self.request
-            self._common = {
-                "request_id": self.request_id,
-                "task": request.task,
-                "unit": request.unit,
-                "labels": request.labels,
-                "context": self._context,
-                "path": self.path,
-            }
-            self._emit(RequestStarted(time=self._wall_clock(), **self._common))
+            self._about = RequestInfo(
+                self.request_id, request.task, request.unit, self.path, request.labels, self._context
+            )
+            self._emit(RequestStarted(self._about, self._wall_clock()))
 
     def attempt_started(self, target: Target, time_limit: float, why: str) -> None:
         self._target, self._why, self._first_token = target, why, None
-        self._attempt_began = self.ctx.now
+        self._attempt_began = self.ctx.clock()
         if self._emit:
-            self._emit(
-                AttemptStarted(
-                    **self._common,
-                    time=self._wall_clock(),
-                    number=len(self.attempts) + 1,
-                    target=target,
-                    time_limit=time_limit,
-                )
-            )
+            number = len(self.attempts) + 1
+            self._emit(AttemptStarted(self._about, self._wall_clock(), number, target, time_limit))
 
     def answer_begun(self, at: float) -> None:
         """The first content of the attempt's stream came then, on the context's clock."""
@@ -98,12 +86,11 @@ class Recorder:
         self, outcome: AttemptOutcome, failure: Failure | None = None, answer: Completion | None = None
     ) -> None:
         target, began, first_token = self._target, self._attempt_began, self._first_token
-        duration = self.ctx.now - began
         record = AttemptRecord(
             number=len(self.attempts) + 1,
             target=target,
             started=began - self.began,
-            duration=duration,
+            duration=self.ctx.clock() - began,
             outcome=outcome,
             why=self._why,
             time_to_first_token=None if first_token is None else first_token - began,
@@ -117,35 +104,13 @@ class Recorder:
         )
         self.attempts.append(record)
         if self._emit:
-            self._emit(
-                AttemptFinished(
-                    **self._common,
-                    time=self._wall_clock(),
-                    number=record.number,
-                    target=target,
-                    outcome=outcome,
-                    duration=duration,
-                    time_to_first_token=record.time_to_first_token,
-                    failure=failure,
-                    usage=record.usage,
-                    served_model=record.served_model,
-                    provider=record.provider,
-                    inner=record.inner,
-                )
-            )
+            self._emit(AttemptFinished(self._about, self._wall_clock(), record))
 
     def request_finished(self, outcome: RequestOutcome, why: str = "") -> Decision:
         decision = self.ended = self.decision(outcome, why)
         if self._emit:
-            self._emit(
-                RequestFinished(
-                    **self._common,
-                    time=self._wall_clock(),
-                    outcome=outcome,
-                    duration=decision.duration or 0.0,
-                    decision=decision,
-                )
-            )
+            duration = decision.duration or 0.0
+            self._emit(RequestFinished(self._about, self._wall_clock(), outcome, duration, decision))
         return decision
 
     def decision(
@@ -166,5 +131,5 @@ class Recorder:
             served=self.attempts[-1].target if outcome == "answered" else serving,
             outcome=outcome,
             why=why,
-            duration=None if outcome is None else self.ctx.now - self.began,
+            duration=None if outcome is None else self.ctx.clock() - self.began,
         )

@@ -1,19 +1,20 @@
-"""What the decision hooks answer."""
+"""What the decision hooks answer.
 
-from collections.abc import Iterable
+What every request has is looked at once and thrown away, so it is not frozen: that would take most of its making.
+"""
 
-from attrs import field, frozen
+from collections.abc import Callable, Iterable
+
+from attrs import define, field, frozen
 
 from .decision import Assignment
 from .events import CircuitScope, CircuitState
 from .targets import Target
 
-
-def _as_tuple(targets: Iterable[Target]) -> tuple[Target, ...]:
-    return tuple(targets)
+_as_tuple: Callable[[Iterable[Target]], tuple[Target, ...]] = tuple
 
 
-@frozen
+@define
 class Selection:
     """What a selection step leaves, in order, and why."""
 
@@ -23,7 +24,7 @@ class Selection:
     """Where a rollout put the unit; a later step without one keeps it."""
 
 
-@frozen
+@define
 class Next:
     """Try `target`, after a pause of `after` seconds."""
 

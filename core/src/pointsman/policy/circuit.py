@@ -91,9 +91,13 @@ class Circuit:
             self._openings = self._in_a_row = 0
             self._recent.clear()
             return Change("half_open", "closed", "an attempt succeeded")
+        self.answered(now)
+        return None
+
+    def answered(self, now: float) -> None:
+        """An attempt was answered that nothing has moved since: the circuit is closed."""
         self._in_a_row = 0
         self._recent.add(now)
-        return None
 
     def failed(self, generation: int, now: float, draw: float, why: str) -> Change | None:
         """An attempt of `generation` failed in a way that counts."""

@@ -147,8 +147,13 @@ class InProcess(CircuitStore):
 
     def succeed(self, lease: Lease, now: float) -> Sequence[Moved]:
         changes: list[Moved] = []
+        parts = _parts(lease)
         with self._lock:
-            for key, circuit, generation in _parts(lease):
+            if self.still_holds(lease):
+                for _, circuit, _ in parts:
+                    circuit.answered(now)
+                return ()
+            for key, circuit, generation in parts:
                 change = circuit.succeeded(generation, now)
                 if change is not None:
                     changes.append(Moved(key, change))

@@ -128,8 +128,9 @@ def named_path(unit: str | int, rollout: RolloutSettings) -> str | None:
 
 def _by_bucket(bucket: int, rollout: RolloutSettings, drawn: str) -> Assigned:
     path = path_of(bucket, rollout.control, rollout.shares)
-    why = f"{drawn}bucket {bucket * 100 / BUCKETS:.3f} %, {_of_units(path, rollout.shares.get(path))}"
-    return path, bucket / BUCKETS, share_of(path, rollout), why
+    own = rollout.shares.get(path)
+    why = f"{drawn}bucket {bucket * 100 / BUCKETS:.3f} %, {_of_units(path, own)}"
+    return path, bucket / BUCKETS, share_of(path, rollout) if own is None else own, why
 
 
 def share_of(path: str, rollout: RolloutSettings) -> float:
