@@ -185,6 +185,14 @@ class Chunk:
     raw: Mapping[str, JSON] = field(default=NOTHING, repr=False)
     """The event's JSON as it came."""
 
+    def with_text(self, text: str, raw: Mapping[str, JSON]) -> "Chunk":
+        """The same piece with this text, out of this event."""
+        fields = vars(self).copy()  # as above, for every piece of every stream
+        fields["text"], fields["raw"] = text, raw
+        chunk = object.__new__(Chunk)
+        object.__setattr__(chunk, "__dict__", fields)
+        return chunk
+
     @property
     def has_content(self) -> bool:
         """Whether the reader is shown something by it, so that nothing can restart."""

@@ -4,10 +4,13 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import msgspec
+
 from pointsman.chat import JSON, NOTHING, Chunk, Completion, ToolCallDelta
 
 from .answer import images_of, text_of, usage
 from .calls import CallPieces, asked_for
+from .sse import text_in
 from .untrusted import as_list, as_mapping, as_text
 
 DONE = "[DONE]"
@@ -20,26 +23,30 @@ _FIRST_HALF = ("\ud800", "\udbff")
 _PLAIN = frozenset({"role", "content"})
 """What most pieces of an answer have and nothing else."""
 
-_DECODE: Callable[[str], tuple[object, int]] = json.JSONDecoder().raw_decode
-_WHITE_SPACE = " \t\n\r"
+_decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 
 
 class BadEvent(Exception):
     """An event that is no JSON object; the text says so, and quotes nothing."""
 
 
-def parse(data: str) -> Mapping[str, Any]:
-    """The event's JSON object."""
+def parse(data: bytes) -> Mapping[str, Any]:
+    """The event's JSON object, as `json.loads` reads it."""
     try:
-        # What `json.loads` does, without the search for white space that is not there.
-        body, end = _DECODE(data) if data.startswith("{") else (json.loads(data), len(data))
-    except (ValueError, RecursionError):
-        raise BadEvent("an event of the stream is not JSON") from None
-    if end != len(data) and data[end:].strip(_WHITE_SPACE):
-        raise BadEvent("an event of the stream is not JSON")
+        body = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = _leniently(data)
     if not isinstance(body, dict):
         raise BadEvent("an event of the stream is not a JSON object")
-    return cast("Mapping[str, Any]", body)
+    return body  # pyright: ignore[reportUnknownVariableType] - `cast` is a call
+
+
+def _leniently(data: bytes) -> object:
+    """What msgspec refuses and servers write: halves of a character, `NaN`, bytes that are no UTF-8."""
+    try:
+        return json.loads(text_in(data))
+    except (ValueError, RecursionError):
+        raise BadEvent("an event of the stream is not JSON") from None
 
 
 class Halves:
@@ -65,16 +72,16 @@ class SoFar:
         self.text = Halves()
         self.reasoning = Halves()
         self._told: tuple[object, ...] = ()
-        self._names: dict[str, str | None] = {}
+        self._blank = Chunk()
 
-    def names(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def blank(self, body: Mapping[str, Any]) -> Chunk:
         """The answer's id, its model and who runs it, as one event says them: nearly always as the last one did."""
         told = (body.get("id"), body.get("model"), body.get("provider"))
         if told != self._told:
             self._told = told
-            names = ("id", "served_model", "provider")
-            self._names = {name: as_text(one) for name, one in zip(names, told, strict=True)}
-        return self._names
+            name, model, provider = map(as_text, told)
+            self._blank = Chunk(id=name, served_model=model, provider=provider)
+        return self._blank
 
 
 def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], so_far: SoFar) -> Chunk:
@@ -83,16 +90,22 @@ def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], so_far: SoFar) 
     usage_told = usage(as_mapping(told)) if told else None
     if not choice or choice.get("index"):
         return Chunk(usage=usage_told, raw=body)  # of several answers that were asked for, the first is the one
-    delta = as_mapping(choice.get("delta") or choice.get("message"))
+    delta, finish = as_mapping(choice.get("delta") or choice.get("message")), choice.get("finish_reason")
     content = delta.get("content")
     is_text = isinstance(content, str)
+    text = so_far.text.whole(content if is_text else text_of(content))
+    blank = so_far.blank(body)
+    if is_text and finish is None and usage_told is None and _PLAIN.issuperset(delta):
+        return blank.with_text(text, body)
     return Chunk(
-        text=so_far.text.whole(content if is_text else text_of(content)),
-        finish_reason=as_text(choice.get("finish_reason")),
+        text=text,
+        finish_reason=as_text(finish),
         usage=usage_told,
+        id=blank.id,
+        served_model=blank.served_model,
+        provider=blank.provider,
         raw=body,
-        **so_far.names(body),
-        **({} if is_text and _PLAIN.issuperset(delta) else _more_of(delta, so_far)),
+        **_more_of(delta, so_far),
     )
 
 

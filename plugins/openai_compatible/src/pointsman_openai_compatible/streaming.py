@@ -15,7 +15,7 @@ from .connection import broken, cut_short
 from .decoding import BadBody
 from .envelope import ServerError
 from .exchange import Reply
-from .sse import ErrorData, EventDecoder, EventTooLarge
+from .sse import ErrorData, EventDecoder, EventTooLarge, text_in
 from .untrusted import as_mapping, as_text
 from .way import Response
 
@@ -107,8 +107,8 @@ class _Events:
             why = f"an event is larger than max_event, {self._max_event} bytes"
             too_large = answer.unusable(why, self._response.status)
         for data in events:
-            if not data.startswith("{"):
-                said = data.strip()
+            if not data.startswith(b"{"):
+                said = text_in(data).strip()
                 if said == DONE:
                     self.done = True
                     return
@@ -126,7 +126,7 @@ class _Events:
             self.failed = True
             yield too_large
 
-    def _read(self, data: str) -> Chunk | Failure:
+    def _read(self, data: bytes) -> Chunk | Failure:
         """The chunk of one event, or what is wrong with it."""
         try:
             body = chunks.parse(data)
@@ -181,16 +181,15 @@ class _OneAnswer:
             return "the answer went on after its end" if says_something else None
         if self._role_once and self._begun and as_mapping(choice.get("delta")).get("role"):
             self._begun_again = True
-        if (says_something and self._begun_again) or not self._is_named_alike(chunk):
+        named = chunk.id, chunk.served_model
+        if (says_something and self._begun_again) or (named != self._names and not self._is_named_alike(named)):
             return "another answer was spliced into this one"
         self._begun = self._begun or says_something
         self.ended = chunk.finish_reason is not None
         return None
 
-    def _is_named_alike(self, chunk: Chunk) -> bool:
+    def _is_named_alike(self, told: tuple[str | None, str | None]) -> bool:
         """Whether id and model are those of the answer so far: what the chunk leaves out is no change."""
-        known, told = self._names, (chunk.id, chunk.served_model)
-        if told == known:
-            return True
+        known = self._names
         self._names = known[0] or told[0], known[1] or told[1]
         return all(None in (was, now) or was == now for was, now in zip(known, told, strict=True))
