@@ -5,7 +5,6 @@ and `stop` it is still empty; with `length` it is an answer.
 """
 
 from collections.abc import Mapping
-from io import StringIO
 
 from attrs import define, evolve, field
 
@@ -14,6 +13,9 @@ from .errors import Failure
 
 CUT_BY_LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 """Finish reasons of an answer that ended because it was long enough."""
+
+_COMPACT = 256
+"""Pieces of text that are joined into one, so that memory holds the text and not its pieces."""
 
 
 def shortcoming(answer: Completion) -> Failure | None:
@@ -32,29 +34,44 @@ def marked_where_cut(calls: tuple[ToolCall, ...], finish_reason: str) -> tuple[T
     return (*calls[:-1], evolve(calls[-1], cut=True))
 
 
+class _Text:
+    """Text that grows."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+
+    def add(self, piece: str) -> None:
+        self._pieces.append(piece)
+        if len(self._pieces) >= _COMPACT:
+            self._pieces = ["".join(self._pieces)]
+
+    def __str__(self) -> str:
+        return "".join(self._pieces)
+
+
 @define(eq=False)
 class _GrowingCall:
     id: str | None = None
     name: str = ""
-    arguments: StringIO = field(factory=StringIO)
+    arguments: _Text = field(factory=_Text)
 
 
 class _GrowingBlock:
     """An object that comes in pieces. The fields in `growing` are texts whose pieces are concatenated."""
 
     def __init__(self, *growing: str) -> None:
-        self._texts = {name: StringIO() for name in growing}
+        self._texts = {name: _Text() for name in growing}
         self._fields: dict[str, JSON] = {}
 
     def add(self, piece: Mapping[str, JSON]) -> None:
         for name, value in piece.items():
             if name in self._texts and isinstance(value, str):
-                self._texts[name].write(value)
+                self._texts[name].add(value)
             elif value or name not in self._fields:
                 self._fields[name] = value
 
     def whole(self) -> dict[str, JSON]:
-        return self._fields | {name: text for name, one in self._texts.items() if (text := one.getvalue())}
+        return self._fields | {name: text for name, one in self._texts.items() if (text := str(one))}
 
 
 class _ReasoningBlocks:
@@ -87,9 +104,9 @@ class Assembly:
     """One streamed answer so far."""
 
     def __init__(self) -> None:
-        self._text = StringIO()
-        self._reasoning = StringIO()
-        self._refusal = StringIO()
+        self._text = _Text()
+        self._reasoning = _Text()
+        self._refusal = _Text()
         self._calls: dict[int, _GrowingCall] = {}
         self._images: list[JSON] = []
         self._audio: _GrowingBlock | None = None
@@ -107,11 +124,11 @@ class Assembly:
     def add(self, chunk: Chunk) -> None:
         """Takes the next piece in."""
         if chunk.text:
-            self._text.write(chunk.text)
+            self._text.add(chunk.text)
         if chunk.reasoning:
-            self._reasoning.write(chunk.reasoning)
+            self._reasoning.add(chunk.reasoning)
         if chunk.refusal:
-            self._refusal.write(chunk.refusal)
+            self._refusal.add(chunk.refusal)
         for delta in chunk.tool_calls:
             self._add_call(delta)
         if chunk.images:
@@ -144,17 +161,17 @@ class Assembly:
         call.id = call.id or delta.id
         call.name = call.name or delta.name or ""
         if delta.arguments:
-            call.arguments.write(delta.arguments)
+            call.arguments.add(delta.arguments)
 
     def completion(self) -> Completion:
         """The answer so far. Its finish reason is empty where none was given yet."""
         calls = tuple(
-            ToolCall(id=call.id, name=call.name, arguments=call.arguments.getvalue())
+            ToolCall(id=call.id, name=call.name, arguments=str(call.arguments))
             for _, call in sorted(self._calls.items())
         )
         calls = marked_where_cut(calls, self.finish_reason or "")
         audio = self._audio and self._audio.whole()
-        text, reasoning, refusal = self._text.getvalue(), self._reasoning.getvalue(), self._refusal.getvalue()
+        text, reasoning, refusal = str(self._text), str(self._reasoning), str(self._refusal)
         return Completion(
             text=text,
             reasoning=reasoning,

@@ -16,12 +16,11 @@ from .untrusted import as_list, as_mapping, as_text
 DONE = "[DONE]"
 """The data of the event after the last one. It proves nothing: proxies send it after failures too."""
 
+_PLAIN = frozenset({"role", "content"})
+
 _FIRST_HALF = ("\ud800", "\udbff")
 """The surrogates that stand first in a pair are from here to there."""
 
-
-_PLAIN = frozenset({"role", "content"})
-"""What most pieces of an answer have and nothing else."""
 
 _decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 
@@ -67,7 +66,9 @@ class Halves:
 class SoFar:
     """What has to be known of the events before to read the next one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, role_once: bool) -> None:
+        self.plain = _PLAIN - {"role"} if role_once else _PLAIN
+        """What the delta has of an event that is nothing but a piece of text."""
         self.calls = CallPieces()
         self.text = Halves()
         self.reasoning = Halves()
@@ -84,22 +85,40 @@ class SoFar:
         return self._blank
 
 
+def text_chunk_of(body: Mapping[str, Any], so_far: SoFar) -> Chunk | None:
+    """The chunk of an event that is nothing but a piece of text, as nearly all are; None where it needs a closer look."""
+    try:
+        [choice] = body["choices"]
+        delta = choice["delta"]
+        text = delta["content"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    if (
+        isinstance(text, str)
+        and so_far.plain.issuperset(delta)
+        and choice.get("finish_reason") is None
+        and choice.get("native_finish_reason") is None
+        and "error" not in choice
+        and "error" not in body
+        and not choice.get("provider_specific_fields")
+        and not choice.get("index")
+        and not body.get("usage")
+    ):
+        return so_far.blank(body).with_text(so_far.text.whole(text), body)
+    return None
+
+
 def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], so_far: SoFar) -> Chunk:
     """What one event with this first choice adds to the answer."""
     told = body.get("usage")
     usage_told = usage(as_mapping(told)) if told else None
     if not choice or choice.get("index"):
         return Chunk(usage=usage_told, raw=body)  # of several answers that were asked for, the first is the one
-    delta, finish = as_mapping(choice.get("delta") or choice.get("message")), choice.get("finish_reason")
-    content = delta.get("content")
-    is_text = isinstance(content, str)
-    text = so_far.text.whole(content if is_text else text_of(content))
+    delta = as_mapping(choice.get("delta") or choice.get("message"))
     blank = so_far.blank(body)
-    if is_text and finish is None and usage_told is None and _PLAIN.issuperset(delta):
-        return blank.with_text(text, body)
     return Chunk(
-        text=text,
-        finish_reason=as_text(finish),
+        text=so_far.text.whole(text_of(delta.get("content"))),
+        finish_reason=as_text(choice.get("finish_reason")),
         usage=usage_told,
         id=blank.id,
         served_model=blank.served_model,
