@@ -52,15 +52,16 @@ class Halves:
     """Text whose pieces were cut in the middle of a character, as JavaScript counts them."""
 
     def __init__(self) -> None:
-        self._half = ""
+        self.half = ""
+        """What waits for the next piece."""
 
     def whole(self, piece: str) -> str:
         """The piece with the first half of its first character, which came before, and without that of its last one."""
-        if not piece or not (self._half or _FIRST_HALF[0] <= piece[-1] <= _FIRST_HALF[1]):
+        if not piece or not (self.half or _FIRST_HALF[0] <= piece[-1] <= _FIRST_HALF[1]):
             return piece
-        text = (self._half + piece).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-        self._half = text[-1] if _FIRST_HALF[0] <= text[-1] <= _FIRST_HALF[1] else ""
-        return text.removesuffix(self._half) if self._half else text
+        text = (self.half + piece).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        self.half = text[-1] if _FIRST_HALF[0] <= text[-1] <= _FIRST_HALF[1] else ""
+        return text.removesuffix(self.half) if self.half else text
 
 
 class SoFar:
@@ -95,6 +96,8 @@ def text_chunk_of(body: Mapping[str, Any], so_far: SoFar) -> Chunk | None:
         return None
     if (
         isinstance(text, str)
+        and text[-1:] < _FIRST_HALF[0]
+        and not so_far.text.half
         and so_far.plain.issuperset(delta)
         and choice.get("finish_reason") is None
         and choice.get("native_finish_reason") is None
@@ -104,7 +107,7 @@ def text_chunk_of(body: Mapping[str, Any], so_far: SoFar) -> Chunk | None:
         and not choice.get("index")
         and not body.get("usage")
     ):
-        return so_far.blank(body).with_text(so_far.text.whole(text), body)
+        return so_far.blank(body).with_text(text, body)
     return None
 
 
