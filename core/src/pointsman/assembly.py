@@ -151,14 +151,10 @@ class Assembly:
         if chunk.inner is not None:
             self._inner = chunk.inner
         # The first of each name holds.
-        if not self._id:
-            self._id = chunk.id
-        if not self._call_id:
-            self._call_id = chunk.call_id
-        if not self._served_model:
-            self._served_model = chunk.served_model
-        if not self._provider:
-            self._provider = chunk.provider
+        self._id = self._id or chunk.id
+        self._call_id = self._call_id or chunk.call_id
+        self._served_model = self._served_model or chunk.served_model
+        self._provider = self._provider or chunk.provider
 
     def _add_calls(self, deltas: Iterable[ToolCallDelta]) -> None:
         for delta in deltas:

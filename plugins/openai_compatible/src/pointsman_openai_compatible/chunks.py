@@ -87,7 +87,7 @@ class SoFar:
 
 
 def text_chunk_of(body: Mapping[str, Any], so_far: SoFar) -> Chunk | None:
-    """The chunk of an event that is nothing but a piece of text, as nearly all are; None where it needs a closer look."""
+    """The chunk of an event that is a piece of text and nothing else, as nearly all are; None where it may be more."""
     try:
         [choice] = body["choices"]
         delta = choice["delta"]
