@@ -82,7 +82,8 @@ class SoFar:
         if told != self._told:
             self._told = told
             name, model, provider = map(as_text, told)
-            self._blank = Chunk(id=name, served_model=model, provider=provider)
+            named = Chunk(id=name, served_model=model, provider=provider)
+            self._blank = named.with_text("", NOTHING)  # quicker to copy than what `__init__` makes
         return self._blank
 
 
