@@ -1,10 +1,13 @@
 """What is read in a short way means what it means in the long one: by `msgspec` and not `json`, and as mere text."""
 
 import json
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from attrs import evolve
+from attrs.exceptions import FrozenInstanceError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -137,6 +140,22 @@ def test_nearly_every_event_of_a_stream_needs_no_closer_look():
     body = {"id": "gen-1", "model": "small", "provider": "Nordlys", "choices": [choice], "usage": None}
     chunk = text_chunk_of(body, so_far)
     assert chunk == Chunk(text="Hel", id="gen-1", served_model="small", provider="Nordlys", raw=body)
+
+
+def test_a_chunk_of_a_stream_is_a_chunk_like_any_other():
+    body = {"id": "gen-1", "choices": [{"delta": {"content": "Hel"}}]}
+    thought = {"id": "gen-1", "choices": [{"delta": {"content": "", "reasoning": "Hm"}}]}
+    so_far = SoFar(role_once=False)
+    pieces = [text_chunk_of(body, so_far), chunk_of(thought, choice_of(thought), so_far)]
+    made = [Chunk(text="Hel", id="gen-1", raw=body), Chunk(reasoning="Hm", id="gen-1", raw=thought)]
+    assert pieces == made
+    for piece, one in zip(pieces, made, strict=True):
+        assert piece is not None
+        assert (repr(piece), vars(piece)) == (repr(one), vars(one))
+        assert pickle.loads(pickle.dumps(piece)) == one
+        assert evolve(piece, text="lo") == evolve(one, text="lo") != one
+        with pytest.raises(FrozenInstanceError):
+            piece.text = "lo"  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_where_a_role_begins_another_answer_it_gets_a_closer_look():

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
-from pointsman.chat import JSON, NOTHING, Chunk, Completion, ToolCallDelta
+from pointsman.chat import JSON, NOTHING, Chunk, Completion, ToolCallDelta, chunk_of_fields
 
 from .answer import images_of, text_of, usage
 from .calls import CallPieces, asked_for
@@ -74,17 +74,17 @@ class SoFar:
         self.text = Halves()
         self.reasoning = Halves()
         self._told: tuple[object, ...] = ()
-        self._blank = Chunk()
+        self._fields = vars(Chunk())
 
-    def blank(self, body: Mapping[str, Any]) -> Chunk:
-        """The answer's id, its model and who runs it, as one event says them: nearly always as the last one did."""
+    def fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a chunk that says whose it is: its id, its model and who runs it, nearly always as before."""
         told = (body.get("id"), body.get("model"), body.get("provider"))
         if told != self._told:
             self._told = told
             name, model, provider = map(as_text, told)
-            named = Chunk(id=name, served_model=model, provider=provider)
-            self._blank = named.with_text("", NOTHING)  # quicker to copy than what `__init__` makes
-        return self._blank
+            # Unpacked, for the dict of an object shares its names with others, and 3.11 is slow to read one of those.
+            self._fields = {**vars(Chunk(id=name, served_model=model, provider=provider))}
+        return self._fields.copy()
 
 
 def text_chunk_of(body: Mapping[str, Any], so_far: SoFar) -> Chunk | None:
@@ -108,7 +108,10 @@ def text_chunk_of(body: Mapping[str, Any], so_far: SoFar) -> Chunk | None:
         and not choice.get("index")
         and not body.get("usage")
     ):
-        return so_far.blank(body).with_text(text, body)
+        fields = so_far.fields(body)
+        fields["text"] = text
+        fields["raw"] = body
+        return chunk_of_fields(fields)
     return None
 
 
@@ -119,17 +122,12 @@ def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], so_far: SoFar) 
     if not choice or choice.get("index"):
         return Chunk(usage=usage_told, raw=body)  # of several answers that were asked for, the first is the one
     delta = as_mapping(choice.get("delta") or choice.get("message"))
-    blank = so_far.blank(body)
-    return Chunk(
-        text=so_far.text.whole(text_of(delta.get("content"))),
-        finish_reason=as_text(choice.get("finish_reason")),
-        usage=usage_told,
-        id=blank.id,
-        served_model=blank.served_model,
-        provider=blank.provider,
-        raw=body,
-        **_more_of(delta, so_far),
-    )
+    fields = so_far.fields(body)
+    fields["text"] = so_far.text.whole(text_of(delta.get("content")))
+    fields["finish_reason"] = as_text(choice.get("finish_reason"))
+    fields["usage"] = usage_told
+    fields["raw"] = body
+    return chunk_of_fields(fields | _more_of(delta, so_far))
 
 
 def _more_of(delta: Mapping[str, object], so_far: SoFar) -> dict[str, Any]:
