@@ -198,6 +198,7 @@ class Chunk:
         return bool(self.reasoning_details or self.annotations or self.audio)
 
 
+# Here once, for 3.11 looks a method of a class up at every call.
 _new, _set = object.__new__, object.__setattr__
 
 

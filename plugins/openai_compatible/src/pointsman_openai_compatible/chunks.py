@@ -17,10 +17,10 @@ DONE = "[DONE]"
 """The data of the event after the last one. It proves nothing: proxies send it after failures too."""
 
 _PLAIN = frozenset({"role", "content"})
+"""What most pieces of an answer have and nothing else."""
 
 _FIRST_HALF = ("\ud800", "\udbff")
 """The surrogates that stand first in a pair are from here to there."""
-
 
 _decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 
@@ -69,7 +69,7 @@ class SoFar:
 
     def __init__(self, *, role_once: bool) -> None:
         self.plain = _PLAIN - {"role"} if role_once else _PLAIN
-        """What the delta has of an event that is nothing but a piece of text."""
+        """All that a piece may have which is nothing but text."""
         self.calls = CallPieces()
         self.text = Halves()
         self.reasoning = Halves()

@@ -168,9 +168,6 @@ def _error_in(body: Mapping[str, Any], choice: Mapping[str, Any]) -> object:
     return None
 
 
-_SPLICED = "another answer was spliced into this one"
-
-
 class _OneAnswer:
     """Notices what does not belong to the answer so far: what comes after its end, or out of another one."""
 
@@ -188,12 +185,10 @@ class _OneAnswer:
             return "the answer went on after its end" if chunk.has_content else None
         if says_whose and self._role_once and self._begun:
             self._begun_again = True
-        if (chunk.id != self._id or chunk.served_model != self._model) and not self._is_named_alike(chunk):
-            return _SPLICED
-        if self._begun_again or not self._begun:
-            self._begun = self._begun or chunk.has_content
-            if self._begun_again and chunk.has_content:
-                return _SPLICED
+        named_anew = chunk.id != self._id or chunk.served_model != self._model
+        if (named_anew and not self._is_named_alike(chunk)) or (self._begun_again and chunk.has_content):
+            return "another answer was spliced into this one"
+        self._begun = self._begun or chunk.has_content
         self.ended = chunk.finish_reason is not None
         return None
 
