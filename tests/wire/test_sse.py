@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pointsman_openai_compatible.sse import EventDecoder, EventTooLarge
+from pointsman_openai_compatible.sse import EventDecoder, EventTooLarge, text_in
 
 PLENTY = 1 << 20
 
@@ -36,7 +36,7 @@ def reference(stream: bytes) -> list[str]:
 
 def decoded(pieces: Iterable[bytes], max_event: int = PLENTY) -> list[str]:
     decoder = EventDecoder(max_event)
-    return [data for piece in pieces for data in decoder.feed(piece)]
+    return [text_in(data) for piece in pieces for data in decoder.feed(piece)]
 
 
 def cut(stream: bytes, cuts: Iterable[int]) -> list[bytes]:

@@ -4,11 +4,11 @@ One rule for whole and streamed answers: empty means no content, no refusal and 
 and `stop` it is still empty; with `length` it is an answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from attrs import define, evolve, field
 
-from .chat import JSON, Chunk, Completion, InnerAttempts, ToolCall, ToolCallDelta, Usage
+from .chat import JSON, NOTHING, Chunk, Completion, InnerAttempts, ToolCall, ToolCallDelta, Usage
 from .errors import Failure
 
 CUT_BY_LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
@@ -81,7 +81,11 @@ class _ReasoningBlocks:
         self._blocks: list[JSON | _GrowingBlock] = []
         self._growing: dict[tuple[str, str], _GrowingBlock] = {}
 
-    def add(self, piece: JSON) -> None:
+    def add(self, pieces: Iterable[JSON]) -> None:
+        for piece in pieces:
+            self._add(piece)
+
+    def _add(self, piece: JSON) -> None:
         kind = str(piece.get("type")) if isinstance(piece, Mapping) else ""
         if not isinstance(piece, Mapping) or kind not in _GROWING:
             self._blocks.append(piece)
@@ -129,17 +133,17 @@ class Assembly:
             self._reasoning.add(chunk.reasoning)
         if chunk.refusal:
             self._refusal.add(chunk.refusal)
-        for delta in chunk.tool_calls:
-            self._add_call(delta)
+        if chunk.tool_calls:
+            self._add_calls(chunk.tool_calls)
         if chunk.images:
             self._images += chunk.images
-        if chunk.audio:
+        if chunk.audio is not NOTHING:  # which is asked for its length in Python, and nearly every chunk's
             self._audio = self._audio or _GrowingBlock("data", "transcript")
             self._audio.add(chunk.audio)
         if chunk.annotations:
             self._annotations += chunk.annotations
-        for block in chunk.reasoning_details:
-            self._reasoning_blocks.add(block)
+        if chunk.reasoning_details:
+            self._reasoning_blocks.add(chunk.reasoning_details)
         if self.finish_reason is None:
             self.finish_reason = chunk.finish_reason
         if chunk.usage is not None:
@@ -152,12 +156,13 @@ class Assembly:
         self._served_model = self._served_model or chunk.served_model
         self._provider = self._provider or chunk.provider
 
-    def _add_call(self, delta: ToolCallDelta) -> None:
-        call = self._calls.setdefault(delta.index, _GrowingCall())
-        call.id = call.id or delta.id
-        call.name = call.name or delta.name or ""
-        if delta.arguments:
-            call.arguments.add(delta.arguments)
+    def _add_calls(self, deltas: Iterable[ToolCallDelta]) -> None:
+        for delta in deltas:
+            call = self._calls.setdefault(delta.index, _GrowingCall())
+            call.id = call.id or delta.id
+            call.name = call.name or delta.name or ""
+            if delta.arguments:
+                call.arguments.add(delta.arguments)
 
     def completion(self) -> Completion:
         """The answer so far. Its finish reason is empty where none was given yet."""

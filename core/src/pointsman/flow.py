@@ -58,8 +58,10 @@ class Flow(ABC):
     def write(self, chunk: Chunk) -> bool:
         """Hands a chunk over. False: wait for `room` before the next one."""
         self.chunks.append(chunk)
-        self.wake_reader()
-        return len(self.chunks) < READ_AHEAD
+        waiting = len(self.chunks)
+        if waiting <= 1:  # a reader waits only where there was none
+            self.wake_reader()
+        return waiting < READ_AHEAD
 
     async def room(self) -> None:
         """Returns when the reader has caught up by half."""

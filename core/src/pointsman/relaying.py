@@ -200,7 +200,7 @@ class _RelayedAttempt:
                 if not isinstance(chunk, Chunk):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err
                     return f"yielded {type(chunk).__name__}, not a Chunk"
                 self._assembly.add(chunk)
-                if chunk.has_content:
+                if chunk.text or chunk.has_content:  # the former is nearly always so, and the latter is a call
                     self._last_content = self._loop.time()
                     if not self._committed and not self._commit():
                         break

@@ -114,8 +114,10 @@ def _unnested(body: Mapping[str, object]) -> Mapping[str, object]:
 def choice_of(body: Mapping[str, object]) -> Mapping[str, object]:
     """The first answer in a body or an event, wherever it stands there, or an empty object."""
     choices = as_list(body.get("choices"))
-    if len(choices) < 2:  # noqa: PLR2004 - nearly always
-        return as_mapping(choices[0]) if choices else EMPTY
+    if len(choices) == 1:  # nearly always
+        return as_mapping(choices[0])
+    if not choices:
+        return EMPTY
     told = [as_mapping(choice) for choice in choices]
     return next((choice for choice in told if choice and not choice.get("index")), told[0])
 

@@ -4,77 +4,115 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from pointsman.chat import JSON, NOTHING, Chunk, Completion, ToolCallDelta
+import msgspec
+
+from pointsman.chat import JSON, NOTHING, Chunk, Completion, ToolCallDelta, chunk_of_fields
 
 from .answer import images_of, text_of, usage
 from .calls import CallPieces, asked_for
+from .sse import text_in
 from .untrusted import as_list, as_mapping, as_text
 
 DONE = "[DONE]"
 """The data of the event after the last one. It proves nothing: proxies send it after failures too."""
 
-_FIRST_HALF = ("\ud800", "\udbff")
-"""The surrogates that stand first in a pair are from here to there."""
-
-
 _PLAIN = frozenset({"role", "content"})
 """What most pieces of an answer have and nothing else."""
 
-_DECODE: Callable[[str], tuple[object, int]] = json.JSONDecoder().raw_decode
-_WHITE_SPACE = " \t\n\r"
+_FIRST_HALF = ("\ud800", "\udbff")
+"""The surrogates that stand first in a pair are from here to there."""
+
+_decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 
 
 class BadEvent(Exception):
     """An event that is no JSON object; the text says so, and quotes nothing."""
 
 
-def parse(data: str) -> Mapping[str, Any]:
-    """The event's JSON object."""
+def parse(data: bytes) -> Mapping[str, Any]:
+    """The event's JSON object, as `json.loads` reads it."""
     try:
-        # What `json.loads` does, without the search for white space that is not there.
-        body, end = _DECODE(data) if data.startswith("{") else (json.loads(data), len(data))
-    except (ValueError, RecursionError):
-        raise BadEvent("an event of the stream is not JSON") from None
-    if end != len(data) and data[end:].strip(_WHITE_SPACE):
-        raise BadEvent("an event of the stream is not JSON")
+        body = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = _leniently(data)
     if not isinstance(body, dict):
         raise BadEvent("an event of the stream is not a JSON object")
-    return cast("Mapping[str, Any]", body)
+    return body  # pyright: ignore[reportUnknownVariableType] - `cast` is a call
+
+
+def _leniently(data: bytes) -> object:
+    """What msgspec refuses and servers write: halves of a character, `NaN`, bytes that are no UTF-8."""
+    try:
+        return json.loads(text_in(data))
+    except (ValueError, RecursionError):
+        raise BadEvent("an event of the stream is not JSON") from None
 
 
 class Halves:
     """Text whose pieces were cut in the middle of a character, as JavaScript counts them."""
 
     def __init__(self) -> None:
-        self._half = ""
+        self.half = ""
+        """What waits for the next piece."""
 
     def whole(self, piece: str) -> str:
         """The piece with the first half of its first character, which came before, and without that of its last one."""
-        if not piece or not (self._half or _FIRST_HALF[0] <= piece[-1] <= _FIRST_HALF[1]):
+        if not piece or not (self.half or _FIRST_HALF[0] <= piece[-1] <= _FIRST_HALF[1]):
             return piece
-        text = (self._half + piece).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-        self._half = text[-1] if _FIRST_HALF[0] <= text[-1] <= _FIRST_HALF[1] else ""
-        return text.removesuffix(self._half) if self._half else text
+        text = (self.half + piece).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        self.half = text[-1] if _FIRST_HALF[0] <= text[-1] <= _FIRST_HALF[1] else ""
+        return text.removesuffix(self.half) if self.half else text
 
 
 class SoFar:
     """What has to be known of the events before to read the next one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, role_once: bool) -> None:
+        self.plain = _PLAIN - {"role"} if role_once else _PLAIN
+        """All that a piece may have which is nothing but text."""
         self.calls = CallPieces()
         self.text = Halves()
         self.reasoning = Halves()
         self._told: tuple[object, ...] = ()
-        self._names: dict[str, str | None] = {}
+        self._fields = vars(Chunk())
 
-    def names(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The answer's id, its model and who runs it, as one event says them: nearly always as the last one did."""
+    def fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a chunk that says whose it is: its id, its model and who runs it, nearly always as before."""
         told = (body.get("id"), body.get("model"), body.get("provider"))
         if told != self._told:
             self._told = told
-            names = ("id", "served_model", "provider")
-            self._names = {name: as_text(one) for name, one in zip(names, told, strict=True)}
-        return self._names
+            name, model, provider = map(as_text, told)
+            # Unpacked, for the dict of an object shares its names with others, and 3.11 is slow to read one of those.
+            self._fields = {**vars(Chunk(id=name, served_model=model, provider=provider))}
+        return self._fields.copy()
+
+
+def text_chunk_of(body: Mapping[str, Any], so_far: SoFar) -> Chunk | None:
+    """The chunk of an event that is a piece of text and nothing else, as nearly all are; None where it may be more."""
+    try:
+        [choice] = body["choices"]
+        delta = choice["delta"]
+        text = delta["content"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    if (
+        isinstance(text, str)
+        and text[-1:] < _FIRST_HALF[0]
+        and not so_far.text.half
+        and so_far.plain.issuperset(delta)
+        and choice.get("finish_reason") is None
+        and choice.get("native_finish_reason") is None
+        and "error" not in choice
+        and "error" not in body
+        and not choice.get("provider_specific_fields")
+        and not choice.get("index")
+        and not body.get("usage")
+    ):
+        fields = so_far.fields(body)
+        fields["text"] = text
+        fields["raw"] = body
+        return chunk_of_fields(fields)
+    return None
 
 
 def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], so_far: SoFar) -> Chunk:
@@ -84,16 +122,12 @@ def chunk_of(body: Mapping[str, Any], choice: Mapping[str, Any], so_far: SoFar) 
     if not choice or choice.get("index"):
         return Chunk(usage=usage_told, raw=body)  # of several answers that were asked for, the first is the one
     delta = as_mapping(choice.get("delta") or choice.get("message"))
-    content = delta.get("content")
-    is_text = isinstance(content, str)
-    return Chunk(
-        text=so_far.text.whole(content if is_text else text_of(content)),
-        finish_reason=as_text(choice.get("finish_reason")),
-        usage=usage_told,
-        raw=body,
-        **so_far.names(body),
-        **({} if is_text and _PLAIN.issuperset(delta) else _more_of(delta, so_far)),
-    )
+    fields = so_far.fields(body)
+    fields["text"] = so_far.text.whole(text_of(delta.get("content")))
+    fields["finish_reason"] = as_text(choice.get("finish_reason"))
+    fields["usage"] = usage_told
+    fields["raw"] = body
+    return chunk_of_fields(fields | _more_of(delta, so_far))
 
 
 def _more_of(delta: Mapping[str, object], so_far: SoFar) -> dict[str, Any]:

@@ -15,13 +15,18 @@ _BOM = b"\xef\xbb\xbf"
 class EventTooLarge(Exception):
     """One event holds more bytes than allowed."""
 
-    def __init__(self, before: list[str]) -> None:
+    def __init__(self, before: list[bytes]) -> None:
         super().__init__()
         self.before = before
         """The data of the events that end in the same bytes and before it."""
 
 
-class ErrorData(str):
+def text_in(data: bytes) -> str:
+    """The data as text. What is no UTF-8 is replaced."""
+    return data.decode("utf-8", "replace")
+
+
+class ErrorData(bytes):
     """The data of an event whose type is `error`."""
 
     __slots__ = ()
@@ -35,11 +40,11 @@ class EventDecoder:
         self._line = bytearray()
         self._data: list[bytes] = []
         self._size = 0
-        self._data_type: type[str] = str
+        self._data_type: type[bytes] = bytes
         self._after_cr = False
         self._at_start = True
 
-    def feed(self, received: bytes) -> list[str]:
+    def feed(self, received: bytes) -> list[bytes]:
         """The data of each event that ends in these bytes. Raises `EventTooLarge`."""
         if self._after_cr and received:
             # The CR ended its line when it came; an LF right behind it is the same line end.
@@ -61,16 +66,16 @@ class EventDecoder:
             raise EventTooLarge(events)
         return events
 
-    def _events(self, lines: list[bytes]) -> list[str]:
-        events: list[str] = []
+    def _events(self, lines: list[bytes]) -> list[bytes]:
+        events: list[bytes] = []
         data, size, data_type = self._data, self._size, self._data_type
         for line in lines:
             if not line:
                 if data:
-                    text = b"\n".join(data).decode("utf-8", "replace")
-                    events.append(text if data_type is str else ErrorData(text))
+                    whole = b"\n".join(data)
+                    events.append(whole if data_type is bytes else ErrorData(whole))
                     data = []
-                size, data_type = 0, str
+                size, data_type = 0, bytes
                 continue
             if line.startswith(b"data: "):  # nearly always
                 value = line[6:]
@@ -78,7 +83,7 @@ class EventDecoder:
                 name, _, value = line.partition(b":")
                 value = value.removeprefix(b" ")
                 if name == b"event":
-                    data_type = ErrorData if value == b"error" else str
+                    data_type = ErrorData if value == b"error" else bytes
                 if name != b"data":
                     continue
             data.append(value)

@@ -15,7 +15,7 @@ from .connection import broken, cut_short
 from .decoding import BadBody
 from .envelope import ServerError
 from .exchange import Reply
-from .sse import ErrorData, EventDecoder, EventTooLarge
+from .sse import ErrorData, EventDecoder, EventTooLarge, text_in
 from .untrusted import as_mapping, as_text
 from .way import Response
 
@@ -87,7 +87,7 @@ class _Events:
         self._response = response
         self._sent = sent
         self._failure_of = failure_of
-        self._so_far = SoFar()
+        self._so_far = SoFar(role_once=role_once)
         self._answer = _OneAnswer(role_once=role_once)
         self._native_finish: str | None = None
         self._billed: Usage | None = None
@@ -107,8 +107,8 @@ class _Events:
             why = f"an event is larger than max_event, {self._max_event} bytes"
             too_large = answer.unusable(why, self._response.status)
         for data in events:
-            if not data.startswith("{"):
-                said = data.strip()
+            if not data.startswith(b"{"):
+                said = text_in(data).strip()
                 if said == DONE:
                     self.done = True
                     return
@@ -126,23 +126,27 @@ class _Events:
             self.failed = True
             yield too_large
 
-    def _read(self, data: str) -> Chunk | Failure:
+    def _read(self, data: bytes) -> Chunk | Failure:
         """The chunk of one event, or what is wrong with it."""
         try:
             body = chunks.parse(data)
         except BadEvent as error:
             return answer.unusable(str(error), self._response.status)
-        choice = answer.choice_of(body)
-        if error := _error_in(body, choice) or (isinstance(data, ErrorData) and answer.error_named(body)):
-            status, headers = self._response.status, self._response.headers
-            if told := body.get("usage"):
-                self._billed = answer.usage(as_mapping(told))
-            return self._failure_of(envelope.error_in_success(error, status, headers, self._sent))
-        chunk = chunks.chunk_of(body, choice, self._so_far)
-        if wrong := self._answer.broken_by(chunk, choice):
+        chunk = None if type(data) is ErrorData else chunks.text_chunk_of(body, self._so_far)
+        says_whose = False
+        if chunk is None:
+            choice = answer.choice_of(body)
+            if error := _error_in(body, choice) or (isinstance(data, ErrorData) and answer.error_named(body)):
+                status, headers = self._response.status, self._response.headers
+                if told := body.get("usage"):
+                    self._billed = answer.usage(as_mapping(told))
+                return self._failure_of(envelope.error_in_success(error, status, headers, self._sent))
+            if (word := choice.get("native_finish_reason")) and not choice.get("index"):
+                self._native_finish = as_text(word)
+            says_whose = bool(as_mapping(choice.get("delta")).get("role"))
+            chunk = chunks.chunk_of(body, choice, self._so_far)
+        if wrong := self._answer.broken_by(chunk, says_whose=says_whose):
             return answer.unusable(wrong, self._response.status)
-        if (word := choice.get("native_finish_reason")) and not choice.get("index"):
-            self._native_finish = as_text(word)
         return chunk
 
     def ending(self) -> Chunk | None:
@@ -169,28 +173,27 @@ class _OneAnswer:
 
     def __init__(self, *, role_once: bool) -> None:
         self._role_once = role_once
-        self._names: tuple[str | None, str | None] = (None, None)
+        self._id: str | None = None
+        self._model: str | None = None
         self._begun = self._begun_again = False
         self.ended = False
         """Whether a finish reason was given."""
 
-    def broken_by(self, chunk: Chunk, choice: Mapping[str, Any]) -> str | None:
+    def broken_by(self, chunk: Chunk, *, says_whose: bool) -> str | None:
         """What is wrong with the answer if this chunk is a piece of it; None where it is one."""
-        says_something = chunk.has_content
         if self.ended:
-            return "the answer went on after its end" if says_something else None
-        if self._role_once and self._begun and as_mapping(choice.get("delta")).get("role"):
+            return "the answer went on after its end" if chunk.has_content else None
+        if says_whose and self._role_once and self._begun:
             self._begun_again = True
-        if (says_something and self._begun_again) or not self._is_named_alike(chunk):
+        named_anew = chunk.id != self._id or chunk.served_model != self._model
+        if (named_anew and not self._is_named_alike(chunk)) or (self._begun_again and chunk.has_content):
             return "another answer was spliced into this one"
-        self._begun = self._begun or says_something
+        self._begun = self._begun or chunk.has_content
         self.ended = chunk.finish_reason is not None
         return None
 
     def _is_named_alike(self, chunk: Chunk) -> bool:
         """Whether id and model are those of the answer so far: what the chunk leaves out is no change."""
-        known, told = self._names, (chunk.id, chunk.served_model)
-        if told == known:
-            return True
-        self._names = known[0] or told[0], known[1] or told[1]
+        known, told = (self._id, self._model), (chunk.id, chunk.served_model)
+        self._id, self._model = known[0] or told[0], known[1] or told[1]
         return all(None in (was, now) or was == now for was, now in zip(known, told, strict=True))
