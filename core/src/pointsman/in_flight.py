@@ -11,8 +11,9 @@ class InFlight:
 
     def __init__(self) -> None:
         # Weakly, as the loop itself does: a task holds its loop, which may be dropped with all that it runs.
-        self._running: dict[int, tuple[ReferenceType[asyncio.Task[Any]], int]] = {}
-        """With the task, how many cancellations it had before."""
+        self._running: dict[int, ReferenceType[asyncio.Task[Any]]] = {}
+        self._cancelled_before: dict[int, int] = {}
+        """How often those tasks were that had been cancelled when their requests began."""
         self._ended: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._ending = False
         """Whether any was ended: cheaper to ask, for every request."""
@@ -22,7 +23,9 @@ class InFlight:
         """A request begins to run in this task. Whether it is none inside of another request there."""
         if id(task) in self._running:
             return False
-        self._running[id(task)] = ref(task), task.cancelling()
+        self._running[id(task)] = ref(task)
+        if cancelled := task.cancelling():
+            self._cancelled_before[id(task)] = cancelled
         return True
 
     @property
@@ -32,16 +35,21 @@ class InFlight:
 
     def is_cancelled(self, task: "asyncio.Task[Any] | None") -> bool:
         """Whether anyone has cancelled the task since its request began."""
-        _, before = self._running.get(id(task), (None, None))
-        return task is None or before is None or task.cancelling() > before
+        return task is None or id(task) not in self._running or self._cancellations(task) > 0
 
     def was_ended(self, task: "asyncio.Task[Any]") -> bool:
         """Whether a cancellation came from here alone: whoever cancels the task too is to see that it was."""
-        return task in self._ended and task.cancelling() == self._running[id(task)][1] + 1
+        return task in self._ended and self._cancellations(task) == 1
+
+    def _cancellations(self, task: "asyncio.Task[Any]") -> int:
+        """How many since its request began."""
+        return task.cancelling() - self._cancelled_before.get(id(task), 0)
 
     def leave(self, task: "asyncio.Task[Any]") -> None:
         """The request is over."""
         self._running.pop(id(task), None)
+        if self._cancelled_before:
+            self._cancelled_before.pop(id(task), None)
         if self._ending and task in self._ended:
             task.uncancel()
             self._ended.discard(task)
@@ -51,7 +59,7 @@ class InFlight:
     async def end(self, timeout: float) -> None:  # noqa: ASYNC109 - what is late is left, not an error
         """Ends what runs, and returns when all of it is recorded, or after `timeout` seconds."""
         self._ending = True
-        for reference, _ in tuple(self._running.values()):
+        for reference in tuple(self._running.values()):
             task = reference()
             if task is not None and task not in self._ended:
                 self._ended.add(task)

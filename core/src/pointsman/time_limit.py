@@ -78,7 +78,10 @@ class _Limit:
         self.given_up = False
         """Whether the work has gone on after its time."""
         self._lifted = False
-        self._timer = self._loop.call_later(seconds, when_caught_up, self._pass)
+        self._timer = self._loop.call_later(seconds, self._is_due)
+
+    def _is_due(self) -> None:
+        when_caught_up(self._pass)
 
     def _pass(self) -> None:
         if not self._lifted:

@@ -10,7 +10,8 @@ import warnings
 from collections.abc import AsyncIterator, Mapping
 from functools import cache, lru_cache
 from io import BytesIO
-from weakref import WeakSet
+from types import CoroutineType
+from typing import Any
 
 import aiohttp
 import httpx
@@ -20,7 +21,9 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from .connection import reused_connection
+from pointsman.errors import Failure
+
+from .connection import broken, reused_connection, unanswered
 from .way import Response
 
 LARGE_BODY = 1024 * 1024
@@ -49,17 +52,21 @@ class AiohttpWay:
 
     async def send(
         self, url: str, headers: Mapping[str, str], content: bytes | None, connect_timeout: float
-    ) -> Response:
+    ) -> Response | Failure:
         session = self._session = self._session or _session(self._tls)
         large = content is not None and len(content) > LARGE_BODY
-        response = await session.request(
-            "GET" if content is None else "POST",
-            _parsed(url),
-            headers=headers,
-            data=BytesIO(content) if large and content else content,
-            allow_redirects=False,
-            timeout=_limits(connect_timeout),
-        )
+        reused_connection.set(False)
+        try:
+            response = await session.request(
+                "GET" if content is None else "POST",
+                _parsed(url),
+                headers=headers,
+                data=BytesIO(content) if large and content else content,
+                allow_redirects=False,
+                timeout=_limits(connect_timeout),
+            )
+        except broken() as error:
+            return unanswered(error, reused=reused_connection.get())
         return _Response(response)
 
     async def close(self) -> None:
@@ -116,19 +123,18 @@ class _Connector(aiohttp.TCPConnector):
             ssl=tls, limit=0, resolver=aiohttp.ThreadedResolver()
         )
         self._process = os.getpid()
-        self._seen: WeakSet[ResponseHandler] = WeakSet()
 
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
-    ) -> Connection:
-        connection = await super().connect(req, traces, timeout)
-        if (protocol := connection.protocol) is not None:
-            reused_connection.set(protocol in self._seen)
-            self._seen.add(protocol)
-        return connection
+    def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> "CoroutineType[Any, Any, Connection]":
+        reused_connection.set(True)
+        return super().connect(req, traces, timeout)
+
+    def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> "CoroutineType[Any, Any, ResponseHandler]":
+        reused_connection.set(False)
+        return super()._create_connection(req, traces, timeout)
 
     @property
     def closed(self) -> bool:

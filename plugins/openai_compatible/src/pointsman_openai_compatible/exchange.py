@@ -1,4 +1,4 @@
-"""One HTTP request and its response, each step a value or a `Failure`. Nothing is retried."""
+"""A response, read within bounds and closed, each step a value or a `Failure`."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -9,9 +9,9 @@ from attrs import frozen
 
 from pointsman.errors import Failure
 
-from .connection import broken, cut_short, reused_connection, unanswered
+from .connection import broken, cut_short
 from .decoding import BadBody, decoder
-from .way import Response, Way
+from .way import Response
 
 RUN_OUT = 0.05
 """Seconds for the end of a response whose answer is there. It follows in the same packet, or right behind."""
@@ -35,17 +35,6 @@ def address(base_url: str, path: str) -> str:
 def is_success(status: int) -> bool:
     """Whether a status says so."""
     return 200 <= status < 300  # noqa: PLR2004 - the class of statuses
-
-
-async def send(
-    way: Way, url: str, headers: Mapping[str, str], content: bytes | None, connect_timeout: float
-) -> Response | Failure:
-    """The response, its body unread: close it with `close`. Or why there is none."""
-    reused_connection.set(False)
-    try:
-        return await way.send(url, headers, content, connect_timeout)
-    except broken() as error:
-        return unanswered(error, reused=reused_connection.get())
 
 
 async def read(response: Response, max_body: int) -> Reply | Failure:

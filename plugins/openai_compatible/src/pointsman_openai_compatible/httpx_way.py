@@ -6,6 +6,9 @@ from typing import cast
 import httpx
 from attrs import frozen
 
+from pointsman.errors import Failure
+
+from .connection import broken, unanswered
 from .way import Response
 
 
@@ -17,11 +20,14 @@ class HttpxWay:
 
     async def send(
         self, url: str, headers: Mapping[str, str], content: bytes | None, connect_timeout: float
-    ) -> Response:
+    ) -> Response | Failure:
         method = "GET" if content is None else "POST"
         limits = {"timeout": {"connect": connect_timeout, "pool": connect_timeout}}
-        request = httpx.Request(method, url, headers=headers, content=content, extensions=limits)
-        return _Response(await self.transport.handle_async_request(request))
+        try:
+            request = httpx.Request(method, url, headers=headers, content=content, extensions=limits)
+            return _Response(await self.transport.handle_async_request(request))
+        except broken() as error:
+            return unanswered(error, reused=False)
 
     async def close(self) -> None:
         await self.transport.aclose()

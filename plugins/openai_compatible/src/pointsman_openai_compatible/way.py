@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
+from pointsman.errors import Failure
+
 
 class Response(Protocol):
     """What came back, its body unread."""
@@ -18,7 +20,10 @@ class Response(Protocol):
         ...
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes, packed as `headers` say. Once; who reads closes it where it is a generator."""
+        """The body as it comes, packed as `headers` say. Once; who reads closes it where it is a generator.
+
+        Raises one of `connection.broken()`.
+        """
         ...
 
     async def close(self) -> None:
@@ -27,12 +32,12 @@ class Response(Protocol):
 
 
 class Way(Protocol):
-    """One for each event loop. It follows no redirect, keeps no cookies, and raises one of `connection.broken()`."""
+    """One for each event loop. It follows no redirect and keeps no cookies."""
 
     async def send(
         self, url: str, headers: Mapping[str, str], content: bytes | None, connect_timeout: float
-    ) -> Response:
-        """Posts the content, or gets where there is none.
+    ) -> Response | Failure:
+        """Posts the content, or gets where there is none: the response, its body unread, or why there is none.
 
         Only connecting is limited, in seconds: who calls a backend holds the whole attempt to its limit.
         """
