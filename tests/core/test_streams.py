@@ -593,7 +593,7 @@ def test_both_faces_tell_the_same_story(read):
     def plain(event):
         decision = evolve(event.decision, request_id="", seed=0, duration=0.0, attempts=()) if last(event) else None
         kept = {"outcome", "failure", "usage", "target", "number", "served_model", "provider", "path", "task"}
-        return type(event), decision, {name: getattr(event, name) for name in kept & vars(event).keys()}
+        return type(event), decision, {name: getattr(event, name) for name in kept if hasattr(event, name)}
 
     def last(event):
         return isinstance(event, RequestFinished)

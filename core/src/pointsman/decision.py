@@ -50,7 +50,7 @@ class SkippedTarget:
     """Seconds after which it may be tried, where the gate knew."""
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(kw_only=True)
 class AttemptRecord:
     """One HTTP request and what came of it. Times are in seconds."""
 
@@ -74,7 +74,7 @@ class AttemptRecord:
     inner: InnerAttempts | None = None
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(kw_only=True)
 class Decision:
     """The record of one request; `router.explain` gives the same without the attempts."""
 
