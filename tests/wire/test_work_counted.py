@@ -17,7 +17,7 @@ from pointsman_openai_compatible.exchange import Reply
 from pointsman_openai_compatible.streaming import chunks_of
 from tests.support.counting import instructions, only_here
 
-PIECE = 330
+PIECE = 340
 """Instructions for one that is nothing but text."""
 
 pytestmark = only_here

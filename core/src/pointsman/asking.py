@@ -97,7 +97,7 @@ def admit(target: Target, ctx: DecisionContext) -> Admission | Refusal:
         for step in ctx.snapshot.hooks.admit:
             answer = _ask(step, "admit", ADMISSIONS, target, ctx)
             if isinstance(answer, Permit):
-                permits = (*permits, (step.plugin, answer))
+                permits += ((step.plugin, answer),)
             elif answer is not None:
                 refusal = _refusal(step.plugin, answer)
                 settle(permits, None, None, ctx)
@@ -168,6 +168,8 @@ def _is_number(value: object) -> bool:
 def _ask(step: Step[Callable[..., R | None]], hook: str, allowed: tuple[type, ...], *arguments: Any) -> R | None:
     try:
         answer = step.call(*arguments)
+        if answer is None or isinstance(answer, allowed):
+            return answer
     except RouteError:
         raise
     except BaseException as error:
@@ -175,8 +177,6 @@ def _ask(step: Step[Callable[..., R | None]], hook: str, allowed: tuple[type, ..
             raise
         fault = raised(error)
     else:
-        if answer is None or isinstance(answer, allowed):
-            return answer
         names = ", ".join(cls.__name__ for cls in allowed)
         fault = f"returned {type(answer).__name__}; it may return {names} or None"
     # Outside the `except`: what the plugin raised may quote a prompt, and does not hang on this.

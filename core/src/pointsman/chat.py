@@ -47,7 +47,7 @@ NOTHING: Mapping[str, JSON] = _Nothing()
 """An empty mapping that nobody can fill."""
 
 
-@frozen(kw_only=True)
+@frozen
 class Request:
     """One chat request, as every hook sees it. Nobody may change it.
 

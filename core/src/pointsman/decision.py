@@ -13,7 +13,7 @@ RequestOutcome: TypeAlias = Literal["answered", "last_resort", "failed", "cancel
 """How a request ended. `last_resort`: no target answered, and the caller got what the task says for that."""
 
 
-@frozen(kw_only=True)
+@frozen
 class Assignment:
     """Where a rollout put a unit. Fallback never rewrites it."""
 
@@ -50,7 +50,7 @@ class SkippedTarget:
     """Seconds after which it may be tried, where the gate knew."""
 
 
-@frozen(kw_only=True)
+@frozen
 class AttemptRecord:
     """One HTTP request and what came of it. Times are in seconds."""
 
@@ -74,7 +74,7 @@ class AttemptRecord:
     inner: InnerAttempts | None = None
 
 
-@frozen(kw_only=True)
+@frozen
 class Decision:
     """The record of one request; `router.explain` gives the same without the attempts."""
 

@@ -77,14 +77,14 @@ class Call:
         if not (model is None or isinstance(model, str)):
             raise _wrong("model", model, "the short name of a model")
         request = Request(
-            messages=_messages(messages),
-            task=task if task is not None else _default_task(snapshot),
-            unit=unit,
-            model=model,
-            stream=stream,
-            parameters=MappingProxyType(dict(parameters)) if parameters else NOTHING,
-            extra_body=NOTHING if extra_body is None else _extra_body(extra_body),
-            labels=NO_LABELS if labels is None else _copied("labels", labels),
+            _messages(messages),
+            task if task is not None else _default_task(snapshot),
+            unit,
+            model,
+            stream,
+            MappingProxyType(dict(parameters)) if parameters else NOTHING,
+            NOTHING if extra_body is None else _extra_body(extra_body),
+            NO_LABELS if labels is None else _copied("labels", labels),
         )
         return cls(request, snapshot, _seconds(deadline, snapshot), task, deadline)
 

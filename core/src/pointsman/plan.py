@@ -206,7 +206,7 @@ def _verdict(
     time_left = _time_left(recorder, failed, deadline)
     if failed is None:
         if not skipped:
-            return Next(candidates[0], why="the first candidate")
+            return Next(candidates[0], 0.0, "the first candidate")
         for target in candidates:
             if target not in skipped:
                 return Next(target, why="the first candidate that the gate admits")

@@ -16,6 +16,12 @@ from .snapshot import Snapshot
 from .targets import Target
 
 
+class _NoAnswer:
+    """What is known of an answer where there is none."""
+
+    usage = id = call_id = served_model = provider = inner = None
+
+
 class Recorder:
     """The growing record of one request. `context` is the caller's context variables."""
 
@@ -86,21 +92,23 @@ class Recorder:
         self, outcome: AttemptOutcome, failure: Failure | None = None, answer: Completion | None = None
     ) -> None:
         target, began, first_token = self._target, self._attempt_began, self._first_token
+        said = answer or _NoAnswer
+        # By place, here and below: with keywords, objects of so many fields take half as long again to make.
         record = AttemptRecord(
-            number=len(self.attempts) + 1,
-            target=target,
-            started=began - self.began,
-            duration=self.ctx.clock() - began,
-            outcome=outcome,
-            why=self._why,
-            time_to_first_token=None if first_token is None else first_token - began,
-            failure=failure,
-            usage=answer.usage if answer else None,
-            id=answer.id if answer else None,
-            call_id=answer.call_id if answer else None,
-            served_model=answer.served_model if answer else None,
-            provider=(answer.provider if answer else None) or (failure.provider if failure else None),
-            inner=answer.inner if answer else None,
+            len(self.attempts) + 1,
+            target,
+            began - self.began,
+            self.ctx.clock() - began,
+            outcome,
+            self._why,
+            None if first_token is None else first_token - began,
+            failure,
+            said.usage,
+            said.id,
+            said.call_id,
+            said.served_model,
+            said.provider or (failure.provider if failure else None),
+            said.inner,
         )
         self.attempts.append(record)
         if self._emit:
@@ -117,19 +125,20 @@ class Recorder:
         self, outcome: RequestOutcome | None = None, why: str = "", *, serving: Target | None = None
     ) -> Decision:
         """The record as it stands. `serving` is the target whose answer has begun."""
+        request, ctx = self.request, self.ctx
         return Decision(
-            request_id=self.request_id,
-            task=self.request.task,
-            unit=self.request.unit,
-            model=self.request.model,
-            candidates=self.candidates,
-            steps=tuple(self.steps),
-            assignment=self.ctx.assignment,
-            seed=self.ctx.seed,
-            attempts=tuple(self.attempts),
-            skipped=tuple(self.skipped.values()),
-            served=self.attempts[-1].target if outcome == "answered" else serving,
-            outcome=outcome,
-            why=why,
-            duration=None if outcome is None else self.ctx.clock() - self.began,
+            self.request_id,
+            request.task,
+            request.unit,
+            request.model,
+            self.candidates,
+            tuple(self.steps),
+            ctx.assignment,
+            ctx.seed,
+            tuple(self.attempts),
+            tuple(self.skipped.values()),
+            self.attempts[-1].target if outcome == "answered" else serving,
+            outcome,
+            why,
+            None if outcome is None else ctx.clock() - self.began,
         )

@@ -19,8 +19,8 @@ class Selection:
     """What a selection step leaves, in order, and why."""
 
     targets: tuple[Target, ...] = field(converter=_as_tuple)
-    why: str = field(kw_only=True)
-    assignment: Assignment | None = field(default=None, kw_only=True)
+    why: str
+    assignment: Assignment | None = None
     """Where a rollout put the unit; a later step without one keeps it."""
 
 
@@ -29,8 +29,8 @@ class Next:
     """Try `target`, after a pause of `after` seconds."""
 
     target: Target
-    after: float = field(default=0.0, kw_only=True)
-    why: str = field(default="", kw_only=True)
+    after: float = 0.0
+    why: str = ""
 
 
 @frozen

@@ -42,6 +42,8 @@ LOUD = frozenset({"auth", "payment"})
 @frozen(eq=False)
 class _Leased(Permit):
     lease: Lease
+    store: CircuitStore
+    """Whose the lease is."""
 
 
 @define(eq=False)
@@ -93,7 +95,7 @@ class Breaker(Gate):
             _announce(moved, ctx)
         if isinstance(answer, Shut):
             return SkipTarget(_why(answer), retry_after=answer.retry_after)
-        permit = here.permits[target] = _Leased(target, answer)
+        permit = here.permits[target] = _Leased(target, answer, here.store)
         return permit
 
     @hookimpl
@@ -102,14 +104,13 @@ class Breaker(Gate):
     ) -> None:
         if not isinstance(permit, _Leased):
             raise TypeError(f"a permit of another gate: {type(permit).__name__}")
-        store = self._here.of(ctx.process).store
         if outcome == "answered":
-            moved = store.succeed(permit.lease, ctx.now)
+            moved = permit.store.succeed(permit.lease, ctx.clock())
         else:
             blamed = failure if outcome == "failed" else None
             effects: list[Effect] = [_effect(key.scope, blamed) for key in _keys(permit.target)]
             why = failure.message if failure else ""
-            moved = store.settle(permit.lease, effects, why, ctx.now, ctx.random)
+            moved = permit.store.settle(permit.lease, effects, why, ctx.now, ctx.random)
         if moved:
             _announce(moved, ctx)
             if failure is not None and failure.kind in LOUD:

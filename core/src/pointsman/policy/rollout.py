@@ -96,8 +96,7 @@ class Rollout(ModelSelection):
             return None
         backends = config.paths[path]
         left = tuple([target for backend in backends for target in candidates if target.backend == backend])
-        assignment = Assignment(path=path, backends=backends, bucket=bucket, salt=salt, rollout=rollout, share=share)
-        return Selection(left, why=why, assignment=assignment)
+        return Selection(left, why, Assignment(path, backends, bucket, salt, rollout, share))
 
 
 Assigned: TypeAlias = tuple[str, float | None, float | None, str]

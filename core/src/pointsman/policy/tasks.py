@@ -37,7 +37,7 @@ class Tasks(ModelSelection):
             why = ctx.snapshot.config.tasks[request.task].why or _models_of(request.task)
         if candidates is not catalog.targets:
             wanted = _in_place(wanted, candidates)
-        return Selection(wanted, why=why)
+        return Selection(wanted, why)
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,5 @@
 """From the body of a 200 to a `Completion`, or to what is wrong with it."""
 
-import json
 from collections.abc import Mapping
 from typing import cast
 
@@ -13,7 +12,7 @@ from pointsman.errors import Failure, Kind
 from . import envelope
 from .calls import whole_calls
 from .exchange import Reply
-from .untrusted import EMPTY, as_amount, as_count, as_list, as_mapping, as_text
+from .untrusted import EMPTY, as_amount, as_count, as_list, as_mapping, as_text, read_json
 
 FAILED = ("error", "network_error")
 """The vendors' own words for an answer that broke."""
@@ -29,7 +28,7 @@ def parse(reply: Reply) -> Mapping[str, object] | Failure:
     if not reply.body.strip():
         return unusable("the answer is empty", reply.status)
     try:
-        body = json.loads(reply.body)
+        body = read_json(reply.body)
     except (ValueError, RecursionError):
         return unusable("the answer is not JSON", reply.status)
     if not isinstance(body, dict):

@@ -1,17 +1,15 @@
 """From the events of a stream to `Chunk`s, or to what is wrong with them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
-
-import msgspec
 
 from pointsman.chat import JSON, NOTHING, Chunk, Completion, ToolCallDelta, chunk_of_fields
 
 from .answer import images_of, text_of, usage
 from .calls import CallPieces, asked_for
 from .sse import text_in
-from .untrusted import as_list, as_mapping, as_text
+from .untrusted import as_list, as_mapping, as_text, read_json
 
 DONE = "[DONE]"
 """The data of the event after the last one. It proves nothing: proxies send it after failures too."""
@@ -22,8 +20,6 @@ _PLAIN = frozenset({"role", "content"})
 _FIRST_HALF = ("\ud800", "\udbff")
 """The surrogates that stand first in a pair are from here to there."""
 
-_decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
-
 
 class BadEvent(Exception):
     """An event that is no JSON object; the text says so, and quotes nothing."""
@@ -32,20 +28,16 @@ class BadEvent(Exception):
 def parse(data: bytes) -> Mapping[str, Any]:
     """The event's JSON object, as `json.loads` reads it."""
     try:
-        body = _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        body = _leniently(data)
+        body = read_json(data, _replacing)
+    except (ValueError, RecursionError):
+        raise BadEvent("an event of the stream is not JSON") from None
     if not isinstance(body, dict):
         raise BadEvent("an event of the stream is not a JSON object")
     return body  # pyright: ignore[reportUnknownVariableType] - `cast` is a call
 
 
-def _leniently(data: bytes) -> object:
-    """What msgspec refuses and servers write: halves of a character, `NaN`, bytes that are no UTF-8."""
-    try:
-        return json.loads(text_in(data))
-    except (ValueError, RecursionError):
-        raise BadEvent("an event of the stream is not JSON") from None
+def _replacing(data: bytes) -> object:
+    return json.loads(text_in(data))
 
 
 class Halves:

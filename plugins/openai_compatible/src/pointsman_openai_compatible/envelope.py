@@ -5,14 +5,13 @@ Known: OpenAI's and OpenRouter's `{"error": {...}}`, LiteLLM's with a code that 
 `[{"error": {...}}]`; anything else is a page of something that stands before the server.
 """
 
-import json
 import re
 from collections.abc import Mapping
 
 from attrs import field, frozen
 
 from .sse import EventDecoder, EventTooLarge
-from .untrusted import EMPTY, as_list, as_mapping, as_text
+from .untrusted import EMPTY, as_list, as_mapping, as_text, read_json
 
 _STATUS_OF_WORD = {
     word: status
@@ -97,7 +96,7 @@ def error_in_success(error: object, status: int, headers: Mapping[str, str], sen
 
 def _parsed(body: bytes | str) -> object:
     try:
-        return json.loads(body)
+        return read_json(body)
     except (ValueError, RecursionError):
         return None
 

@@ -1,9 +1,27 @@
 """Values out of JSON that somebody else wrote: any type can stand anywhere."""
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
 
 EMPTY: Mapping[str, object] = {}
+
+_decode: Callable[[bytes | str], Any] = msgspec.json.Decoder().decode
+
+
+def read_json(data: bytes | str, otherwise: Callable[[Any], object] = json.loads) -> object:
+    """What `json.loads` reads. Raises what `otherwise` does.
+
+    msgspec is several times as quick. What it refuses and servers write, halves of a character, `NaN`, bytes that are
+    no UTF-8, is read by `otherwise`.
+    """
+    try:
+        return _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return otherwise(data)
 
 
 def as_mapping(value: object) -> Mapping[str, object]:
