@@ -17,7 +17,7 @@ from pointsman.recorder import Recorder
 from tests.core.support import Scripted, answer, failure
 from tests.support.counting import instructions, only_here
 
-REQUEST, FALLBACK = 2790, 2140
+REQUEST, FALLBACK = 2745, 2120
 """Instructions: for a request that is answered at once, and for one more attempt after a failure."""
 
 pytestmark = only_here

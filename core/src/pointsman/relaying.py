@@ -37,7 +37,7 @@ async def stream(driver: Driver, flow: Flow, here: OpenBackends, recorder: Recor
             outcome: Outcome | None = None
             if isinstance(step, Attempt):
                 driver.loops.check_open()
-                relayed = _RelayedAttempt(driver, here, step, recorder, flow)
+                relayed = _RelayedAttempt(here, step, recorder, flow)
                 outcome = await relayed.until_first_content()
             elif isinstance(step, Pause):
                 await asyncio.sleep(step.seconds)
@@ -71,8 +71,7 @@ async def stream(driver: Driver, flow: Flow, here: OpenBackends, recorder: Recor
 class _RelayedAttempt:
     """One attempt at a streamed answer."""
 
-    def __init__(self, driver: Driver, here: OpenBackends, step: Attempt, recorder: Recorder, flow: Flow) -> None:
-        self._driver = driver
+    def __init__(self, here: OpenBackends, step: Attempt, recorder: Recorder, flow: Flow) -> None:
         self._here = here
         self._step = step
         self._flow = flow
