@@ -1,6 +1,6 @@
 """The router's own work for one request, as a multiple of one pluggy call.
 
-    python benchmarks/router_overhead.py [--limit 30]
+    python benchmarks/router_overhead.py [--limit 20]
 
 A backend that answers at once, a rollout, and one sink that is told everything: what is left is what
 the router itself does, its threads included, in processor time on one core where the system lets us choose it.
