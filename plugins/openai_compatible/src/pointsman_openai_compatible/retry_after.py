@@ -32,14 +32,13 @@ def retry_after(status: int, headers: Mapping[str, str], error: Mapping[str, obj
     headers inside `error.metadata.headers`, and the text "try again in ..." of a 429 or 503.
     Negative, infinite and unreadable values are passed over; long ones become `LONGEST`.
     """
-    now = _date(headers.get("date")) or time.time()
     metadata = as_mapping(error.get("metadata"))
     inner_headers = {name.lower(): value for name, value in as_mapping(metadata.get("headers")).items()}
     candidates = [
-        *(_header(name, headers.get(name), now) for name in _HEADERS),
+        *(_header(name, headers.get(name), headers) for name in _HEADERS),
         as_amount(as_mapping(error.get("availability")).get("retry_after")),
         as_amount(metadata.get("retry_after")),
-        *(_header(name, inner_headers.get(name), now) for name in _HEADERS[:2]),
+        *(_header(name, inner_headers.get(name), headers) for name in _HEADERS[:2]),
         _in_text(message) if status in _PUSHED_BACK else None,
     ]
     return next((clamped(seconds) for seconds in candidates if seconds is not None), None)
@@ -53,7 +52,7 @@ def until_reset(value: object, headers: Mapping[str, str]) -> float | None:
     if number < _SECONDS_EPOCH:
         return clamped(number)
     moment = number / 1000 if number >= _MILLISECONDS_EPOCH else number
-    return clamped(moment - (_date(headers.get("date")) or time.time()))
+    return clamped(moment - _now(headers))
 
 
 def clamped(seconds: float) -> float:
@@ -61,8 +60,13 @@ def clamped(seconds: float) -> float:
     return min(max(seconds, 0.0), LONGEST)
 
 
-def _header(name: str, value: object, now: float) -> float | None:
-    """One header's value in seconds. Dates are compared with the server's own clock where it tells it."""
+def _now(headers: Mapping[str, str]) -> float:
+    """By the server's own clock, where it tells it."""
+    return _date(headers.get("date")) or time.time()
+
+
+def _header(name: str, value: object, headers: Mapping[str, str]) -> float | None:
+    """One header's value in seconds. Dates are compared with the server's own clock."""
     if value is None:
         return None  # nearly always
     if isinstance(value, (int, float)):
@@ -71,7 +75,7 @@ def _header(name: str, value: object, now: float) -> float | None:
     if _DIGITS.fullmatch(text):
         return float(text) / 1000 if name.endswith("-ms") else float(text)
     moment = None if name.endswith("-ms") else _date(text)
-    return max(moment - now, 0.0) if moment is not None else None
+    return max(moment - _now(headers), 0.0) if moment is not None else None
 
 
 def _date(text: str | None) -> float | None:

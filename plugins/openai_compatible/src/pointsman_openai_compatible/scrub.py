@@ -105,12 +105,12 @@ def _possible_starts(text: str, own: str) -> Iterable[int]:
 
 def _flat(text: str) -> str:
     """The text on one line, without characters that a terminal would obey."""
-    words = [word if word.isprintable() else _printable(word) for word in text.split()]
-    return " ".join(" ".join(words).split())
+    line = " ".join(text.split())
+    return line if line.isprintable() else " ".join(_printable(line).split())
 
 
-def _printable(word: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in word)
+def _printable(line: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in line)
 
 
 def _unescaped(text: str) -> str:
