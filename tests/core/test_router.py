@@ -544,12 +544,12 @@ def test_a_hanging_backend_leaves_time_for_the_next(face):
     assert (came.kind, came.breaker) == ("timeout", "counts")
 
 
-def test_a_backend_that_ignores_its_cancellation_is_left_to_itself_with_a_word(caplog):
+def test_a_backend_that_ignores_its_cancellation_is_closed_with_a_word(caplog):
     made = table(("small",), {"deaf": Scripted([swallowing_cancellation])}, router={"attempt_timeout": 0.05})
     with Router(made) as router, pytest.raises(AllTargetsFailed):
         router.complete("hello")
     assert "plugin deaf" in caplog.text
-    assert "left to itself" in caplog.text
+    assert "closed where it stood" in caplog.text
 
 
 # Backends that misbehave

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
+from contextvars import ContextVar
 
 import pytest
 
-from pointsman.time_limit import GRACE, within
+from pointsman.time_limit import GRACE, PATIENCE, within
 from tests.core.support import for_ever
 
 LATE = 0.1
@@ -15,7 +16,7 @@ LATE = 0.1
 
 async def deaf_task() -> None:
     """Ends when it likes, whoever cancels it."""
-    ends = asyncio.get_running_loop().time() + 10 * GRACE
+    ends = asyncio.get_running_loop().time() + 2 * PATIENCE
     while (left := ends - asyncio.get_running_loop().time()) > 0:
         try:
             await asyncio.sleep(left)
@@ -28,7 +29,7 @@ async def waiting_for_a_task() -> None:
 
 
 async def turning_round_and_round() -> None:
-    ends = asyncio.get_running_loop().time() + 10 * GRACE
+    ends = asyncio.get_running_loop().time() + 2 * PATIENCE
     while ends > asyncio.get_running_loop().time():
         try:
             await asyncio.sleep(0)
@@ -117,7 +118,7 @@ def test_what_takes_longer_is_cancelled_and_its_task_is_as_it_was():
 
 
 @pytest.mark.parametrize("deaf", DEAF)
-def test_what_goes_on_all_the_same_is_left_to_itself_with_a_word(deaf, caplog):
+def test_what_goes_on_all_the_same_is_closed_where_it_stands_with_a_word(deaf, caplog):
     ended = []
 
     async def work():
@@ -132,13 +133,43 @@ def test_what_goes_on_all_the_same_is_left_to_itself_with_a_word(deaf, caplog):
             await within(0.02, work(), "deaf")
         assert asyncio.get_running_loop().time() - began <= 0.02 + GRACE + LATE
         assert task().cancelling() == 0
-        assert not ended
+        assert ended == [deaf]
 
     run(main)
-    assert ended == [deaf]
     (said,) = caplog.records
     assert said.levelno == logging.WARNING
-    assert said.getMessage() == "plugin deaf ignored the cancellation of an attempt and was left to itself"
+    assert said.getMessage() == "plugin deaf ignored the cancellation of an attempt and was closed where it stood"
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_what_waits_for_something_else_when_it_is_closed_is_closed_again(steps):
+    async def work():
+        for _ in range(steps):
+            try:
+                await for_ever()
+            except BaseException:  # noqa: BLE001 - that is what it does
+                continue
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            await within(0.01, work(), "deaf")
+        assert task().cancelling() == 0
+
+    run(main)
+
+
+def test_nothing_of_what_was_closed_reaches_the_task_that_it_began_in():
+    async def work():
+        async with asyncio.timeout(0.1):
+            await deaf_task()
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            await within(0.01, work(), "deaf")
+        await asyncio.sleep(0.15)  # past the limit that stood inside
+        assert task().cancelling() == 0
+
+    run(main)
 
 
 def test_a_cancellation_reaches_it_and_the_caller():
@@ -158,18 +189,50 @@ async def _outer(awaitable):
 
 
 @pytest.mark.parametrize("deaf", DEAF)
-def test_whoever_is_cancelled_waits_for_what_is_deaf_to_it_no_longer_than_the_limit(deaf, caplog):
+def test_whoever_is_cancelled_waits_no_longer_than_a_moment_for_what_is_deaf_to_it(deaf, caplog):
     async def main():
-        request = asyncio.create_task(_outer(within(0.05, deaf(), "deaf")))
+        request = asyncio.create_task(_outer(within(60, deaf(), "deaf")))
         await asyncio.sleep(0.01)
         request.cancel()
         began = asyncio.get_running_loop().time()
         with pytest.raises(asyncio.CancelledError):
             await request
-        assert asyncio.get_running_loop().time() - began <= 0.05 + GRACE + LATE
+        assert asyncio.get_running_loop().time() - began <= PATIENCE + LATE
+        assert request.cancelled()
 
     run(main)
-    assert "left to itself" in caplog.text
+    assert "closed where it stood" in caplog.text
+
+
+def test_a_limit_of_its_own_that_takes_too_long_to_end_is_no_cancellation_of_the_caller():
+    async def work():
+        async with asyncio.timeout(0.01):
+            try:
+                await for_ever()
+            finally:
+                await asyncio.sleep(60)
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            await within(60, work(), "slow")
+        assert task().cancelling() == 0
+
+    run(main)
+
+
+def test_what_it_puts_into_the_context_stays_there():
+    word = ContextVar("word", default="nothing")
+
+    async def work():
+        word.set("mine")
+        await asyncio.sleep(0)
+        return word.get()
+
+    async def main():
+        assert await within(5, work(), "one") == "mine"
+        assert word.get() == "nothing"
+
+    run(main)
 
 
 @pytest.mark.parametrize("swallowed", ["returns", "raises"])

@@ -4,21 +4,26 @@ A time tells a slow-down only on a machine that is quiet; a count tells it every
 reason that is worth it for everybody who routes a request, and lower it when work was taken away.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from pointsman import Router
 from pointsman.chat import Chunk
 from pointsman.intake import Call
 from pointsman.loading import from_config
 from pointsman.plan import Answered, Attempt, Failed, Relay, plan
 from pointsman.recorder import Recorder
-from tests.core.support import Scripted, answer, failure
+from tests.core.support import Collecting, Scripted, answer, failure
 from tests.support.counting import instructions, only_here
 
 REQUEST, FALLBACK = 2745, 2120
 """Instructions: for a request that is answered at once, and for one more attempt after a failure."""
+
+WITH_ALL = 3400
+"""Instructions for `acomplete` with a backend that answers at once: router, engine, driver and a sink's queue included."""
 
 pytestmark = only_here
 
@@ -68,6 +73,23 @@ def test_one_more_attempt_is_no_more_work_than_it_was():
     failed = Failed(failure("rate_limit", blames="model", breaker="neutral"))
     both = instructions(request(config(), failed, *ONCE))
     assert both - instructions(request(config(), *ONCE)) <= FALLBACK
+
+
+def test_the_whole_way_through_the_router_is_no_more_work_than_it_was():
+    made = config()
+    made["plugins"]["sink"] = Collecting()
+    loop = asyncio.new_event_loop()
+
+    async def ask(router: Router, count: int) -> None:
+        for _ in range(count):
+            await router.acomplete("hello", task="task-0", unit=42)
+
+    with Router(made) as router:
+        loop.run_until_complete(ask(router, 5))
+        few, many = (instructions(lambda: loop.run_until_complete(ask(router, count))) for count in (20, 60))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+    assert (many - few) / 40 <= WITH_ALL
 
 
 @pytest.mark.parametrize("more", [{"tasks": 50}, {"models": 50}, {"plugins": 50}])

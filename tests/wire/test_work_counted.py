@@ -20,6 +20,9 @@ from tests.support.counting import instructions, only_here
 PIECE = 340
 """Instructions for one that is nothing but text."""
 
+WHOLE = 1500
+"""Instructions for a whole answer, from the request to the `Completion`, without those of the HTTP library."""
+
 pytestmark = only_here
 
 
@@ -61,3 +64,38 @@ def test_a_piece_of_text_is_no_more_work_than_it_was():
     assert [type(one) for one in read(2)] == [Chunk] * 3
     few, many = instructions(lambda: read(100)), instructions(lambda: read(200))
     assert (many - few) / 100 <= PIECE
+
+
+@frozen(eq=False)
+class AtOnce:
+    """A way to a server that has answered."""
+
+    said: Said
+
+    async def send(
+        self, url: str, headers: Mapping[str, str], content: bytes | None, connect_timeout: float
+    ) -> Said:
+        return self.said
+
+    async def close(self) -> None:
+        return
+
+
+def test_a_whole_answer_is_no_more_work_than_it_was():
+    choice = {"index": 0, "message": {"role": "assistant", "content": "word"}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 42, "completion_tokens": 24, "total_tokens": 66}
+    body = {"id": "gen-1", "provider": "Nordlys", "model": "small", "choices": [choice], "usage": usage}
+    way = AtOnce(Said(json.dumps(body).encode(), headers={"content-type": "application/json"}))
+    backend = OpenAICompatible(base_url="http://localhost/v1", api_key=Secret("sk-nobody"))
+    ctx = AttemptContext(request_id="r", number=1, time_limit=30.0)
+    loop = asyncio.new_event_loop()
+
+    async def ask(count: int) -> None:
+        backend._opened[here()] = Opened(way)
+        for _ in range(count):
+            await backend.complete(a_target(), a_request(), ctx)
+
+    loop.run_until_complete(ask(5))
+    few, many = (instructions(lambda: loop.run_until_complete(ask(count))) for count in (10, 20))
+    loop.close()
+    assert (many - few) / 10 <= WHOLE

@@ -82,15 +82,12 @@ class Lane:
         """From now on the queue holds so many events."""
         self._capacity = capacity
         self._half = capacity // 2
-        """Below it an event is taken without another look; nothing is, once the lane is closed."""
+        """Of the capacity; none once the lane is closed. Below it an event is taken without another look."""
 
     def put(self, event: Event) -> None:
         """Hands an event over; never waits for the sink."""
         held = len(self._waiting)
-        if held < self._half and self._signalled:  # nearly always
-            self._waiting.append(event)
-            return
-        if held >= self._capacity or self._closed:
+        if held >= self._half and (held >= self._capacity or self._closed):
             with self._lock:
                 self._dropped += 1
             return

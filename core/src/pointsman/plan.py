@@ -206,7 +206,7 @@ def _verdict(
     time_left = _time_left(recorder, failed, deadline)
     if failed is None:
         if not skipped:
-            return Next(candidates[0], 0.0, "the first candidate")
+            return Next(candidates[0], "the first candidate")
         for target in candidates:
             if target not in skipped:
                 return Next(target, why="the first candidate that the gate admits")
@@ -321,12 +321,9 @@ def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[f
         done = {target, *(one.target for one in recorder.attempts), *recorder.skipped}
         untried = len(recorder.candidates) - len(done.intersection(recorder.candidates))
     limit = router.first_token_timeout if recorder.request.stream else router.attempt_timeout
-    others = min(untried, _attempts_left(recorder) - 1)
-    if time_left - router.reserve * others >= limit:
-        return limit, False
-    time_limit = min(_share(time_left, others, router.reserve), limit)
+    time_limit = min(_share(time_left, min(untried, _attempts_left(recorder) - 1), router.reserve), limit)
     if time_limit == limit:
-        return limit, False
+        return time_limit, False
     others_at_first = min(len(recorder.candidates), router.max_attempts) - 1
     usual = min(_share(router.deadline, others_at_first, router.reserve), limit)
     return time_limit, time_limit <= usual / 2

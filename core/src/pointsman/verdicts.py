@@ -29,8 +29,8 @@ class Next:
     """Try `target`, after a pause of `after` seconds."""
 
     target: Target
-    after: float = 0.0
     why: str = ""
+    after: float = 0.0
 
 
 @frozen

@@ -60,8 +60,6 @@ class OpenAICompatible(BackendInvocation, Streaming):
     """Makes the transport for the running event loop, with trust and proxies of its own. From Python only."""
 
     _tls: ssl.SSLContext | None = field(default=None, init=False, repr=False)
-    _sent_headers: Mapping[str, str] | None = field(default=None, init=False, repr=False)
-    """The same for every request."""
     _opened: dict[Place, Opened] = field(factory=dict[Place, Opened], init=False, repr=False)
 
     @hookimpl
@@ -128,7 +126,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
         return chat_body(target, request, self.extra_body)
 
     def request_headers(self) -> dict[str, str]:
-        """The headers to send, in lower case: asked for once."""
+        """The headers to send, in lower case."""
         headers = {
             "accept": "application/json, text/event-stream",
             "accept-encoding": "identity",
@@ -255,9 +253,7 @@ class OpenAICompatible(BackendInvocation, Streaming):
     def _sent(self, path: str, content: bytes | None) -> Coroutine[Any, Any, Response | Failure]:
         """Makes the one HTTP request."""
         url = exchange.address(self.base_url, path)
-        if self._sent_headers is None:
-            self._sent_headers = self.request_headers()
-        return self._way().send(url, self._sent_headers, content, self.connect_timeout)
+        return self._way().send(url, self.request_headers(), content, self.connect_timeout)
 
     def _way(self) -> Way:
         try:

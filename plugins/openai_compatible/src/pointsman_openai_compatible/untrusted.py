@@ -20,7 +20,7 @@ def read_json(data: bytes | str, otherwise: Callable[[Any], object] = json.loads
     """
     try:
         return _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return otherwise(data)
 
 
