@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from contextvars import ContextVar
 
+import anyio
 import pytest
 
-from pointsman.time_limit import GRACE, PATIENCE, within
+from pointsman.time_limit import GRACE, within
 from tests.core.support import for_ever
 
 LATE = 0.1
@@ -16,7 +18,7 @@ LATE = 0.1
 
 async def deaf_task() -> None:
     """Ends when it likes, whoever cancels it."""
-    ends = asyncio.get_running_loop().time() + 2 * PATIENCE
+    ends = asyncio.get_running_loop().time() + 10 * GRACE
     while (left := ends - asyncio.get_running_loop().time()) > 0:
         try:
             await asyncio.sleep(left)
@@ -29,7 +31,7 @@ async def waiting_for_a_task() -> None:
 
 
 async def turning_round_and_round() -> None:
-    ends = asyncio.get_running_loop().time() + 2 * PATIENCE
+    ends = asyncio.get_running_loop().time() + 10 * GRACE
     while ends > asyncio.get_running_loop().time():
         try:
             await asyncio.sleep(0)
@@ -97,7 +99,7 @@ def test_what_it_waits_for_is_raised_inside_of_it():
     assert run(lambda: within(5, forgiving(), "one")) == "forgiven"
 
 
-def test_what_takes_longer_is_cancelled_and_its_task_is_as_it_was():
+def test_what_takes_longer_is_cancelled_and_the_callers_task_is_as_it_was():
     ended = []
 
     async def tidy():
@@ -105,12 +107,12 @@ def test_what_takes_longer_is_cancelled_and_its_task_is_as_it_was():
             await for_ever()
         finally:
             await asyncio.sleep(GRACE / 4)
-            ended.append(asyncio.current_task())
+            ended.append("tidily")
 
     async def main():
         with pytest.raises(TimeoutError):
             await within(0.01, tidy(), "one")
-        assert ended == [task()], "it was waited for, where it ran"
+        assert ended == ["tidily"], "it was waited for"
         assert task().cancelling() == 0
         await asyncio.sleep(0)  # nothing is left to be delivered
 
@@ -197,24 +199,154 @@ def test_whoever_is_cancelled_waits_no_longer_than_a_moment_for_what_is_deaf_to_
         began = asyncio.get_running_loop().time()
         with pytest.raises(asyncio.CancelledError):
             await request
-        assert asyncio.get_running_loop().time() - began <= PATIENCE + LATE
+        assert asyncio.get_running_loop().time() - began <= GRACE + LATE
         assert request.cancelled()
 
     run(main)
     assert "closed where it stood" in caplog.text
 
 
-def test_a_limit_of_its_own_that_takes_too_long_to_end_is_no_cancellation_of_the_caller():
+def test_a_limit_of_its_own_may_take_its_time_to_end():
     async def work():
-        async with asyncio.timeout(0.01):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                try:
+                    await for_ever()
+                finally:
+                    await asyncio.sleep(3 * GRACE)
+        return "coped"
+
+    async def main():
+        assert await within(60, work(), "slow") == "coped"
+        assert task().cancelling() == 0
+
+    run(main)
+
+
+async def failing_after(seconds):
+    await asyncio.sleep(seconds)
+    raise ValueError("mine")
+
+
+def test_a_group_of_its_own_that_fails_is_its_own_affair():
+    async def work():
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(failing_after(0.001))
+                group.create_task(for_ever())
+        except* ValueError:
+            pass
+        return "coped"
+
+    async def main():
+        assert await within(60, work(), "grouping") == "coped"
+        assert task().cancelling() == 0
+
+    run(main)
+
+
+def test_its_task_is_one_and_the_same_and_not_the_callers():
+    seen = set()
+
+    async def work():
+        for _ in range(3):
+            seen.add(asyncio.current_task())
+            await asyncio.sleep(0)
+        seen.add(asyncio.current_task())
+
+    async def main():
+        await within(5, work(), "one")
+        (own,) = seen
+        assert own is not task()
+        assert own.done()
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["while it waits", "by itself"])
+def test_what_is_cancelled_inside_is_cancelled_as_any_task_is(how):
+    async def work():
+        own = task()
+        if how == "by itself":
+            own.cancel("enough")
+        else:
+            asyncio.get_running_loop().call_later(0.001, own.cancel, "enough")
+        try:
+            await for_ever()
+        except asyncio.CancelledError:
+            return own.uncancel()
+
+    async def main():
+        assert await within(5, work(), "one") == 0
+        assert task().cancelling() == 0
+
+    run(main)
+
+
+def test_a_cancellation_arrives_with_its_message_where_the_work_swallows_it():
+    async def work():
+        with suppress(asyncio.CancelledError):
+            await for_ever()
+        return "swallowed"
+
+    async def main():
+        request = asyncio.create_task(_outer(within(5, work(), "one")))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        request.cancel("whose it is")
+        with pytest.raises(asyncio.CancelledError, match="whose it is"):
+            await request
+
+    run(main)
+
+
+def test_the_time_before_it_waits_counts():
+    async def work():
+        time.sleep(0.05)  # noqa: ASYNC251 - that is what it does
+        await for_ever()
+
+    async def main():
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            await within(0.06, work(), "one")
+        assert asyncio.get_running_loop().time() - began <= 0.06 + 0.04
+
+    run(main)
+
+
+def test_one_inside_of_another_has_limits_of_its_own():
+    async def work():
+        with pytest.raises(TimeoutError):
+            await within(0.01, deaf_task(), "inner")
+        assert task().cancelling() == 0
+        return "coped"
+
+    async def main():
+        assert await within(5, work(), "outer") == "coped"
+        with pytest.raises(TimeoutError):
+            await within(0.02, within_coroutine(0.02), "outer")
+        assert task().cancelling() == 0
+
+    async def within_coroutine(seconds):
+        await within(seconds, deaf_task(), "inner")
+
+    run(main)
+
+
+@pytest.mark.parametrize("scope", [anyio.move_on_after, anyio.fail_after])
+def test_cancel_scopes_of_anyio_inside_and_around_are_left_as_they_should(scope):
+    async def work():
+        with suppress(TimeoutError), scope(0.005):
             try:
                 await for_ever()
             finally:
-                await asyncio.sleep(60)
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(2 * GRACE)
+        await for_ever()
 
     async def main():
-        with pytest.raises(TimeoutError):
-            await within(60, work(), "slow")
+        with suppress(TimeoutError), scope(0.1):
+            await within(5, work(), "one")
         assert task().cancelling() == 0
 
     run(main)

@@ -9,7 +9,7 @@ from .errors import AttemptFailed, Failure
 from .loops import Loops, OpenBackends
 from .plan import Answered, Attempt, Failed, Outcome, Pause, Plan, TimedOut, plan
 from .recorder import Recorder
-from .time_limit import within
+from .time_limit import was_to_end, within
 
 TIMED_OUT = TimedOut()
 
@@ -28,10 +28,16 @@ class Driver:
             while True:
                 outcome = None
                 if isinstance(step, Attempt):
+                    # With many in flight, the same code runs for all in a row: a processor is far quicker then.
+                    in_turns = here.requests.are_several
+                    if in_turns:
+                        await asyncio.sleep(0)
                     try:
                         outcome = await within(step.time_limit, self._answer(here, step, recorder), step.target.backend)
                     except TimeoutError:
                         outcome = TIMED_OUT
+                    if in_turns:
+                        await asyncio.sleep(0)
                 elif isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
                 step = steps.send(outcome)
@@ -50,21 +56,15 @@ class Driver:
             return Failed(Failure.of("plugin", unknown, delivery="not_sent"))
         ctx = AttemptContext(recorder.request_id, step.number, step.time_limit)
         hook = "start_backend"
-        # With many in flight, the same code runs for all of them in a row: a processor is far quicker then.
-        in_turns = here.requests.are_several
         try:
-            if in_turns:
-                await asyncio.sleep(0)
             if backend not in here.ready:
                 await here.open(backend)
             hook = "complete"
             completion = await backend.complete(step.target, recorder.request, ctx)
-            if in_turns:
-                await asyncio.sleep(0)
         except AttemptFailed as error:
             return Failed(error.failure, error.partial)
         except asyncio.CancelledError:
-            if here.requests.is_cancelled(asyncio.current_task()):
+            if was_to_end():
                 raise
             return plugin_failed(backend.name, hook, "cancelled itself")
         except BaseException as error:  # whatever a plugin raises, sys.exit included

@@ -113,10 +113,12 @@ class Engine:
 
     async def serve(self, call: Call, carry_out: CarryOut) -> Completion:
         """One request, by the configuration that is current when it begins."""
-        task, here = asyncio.current_task(), self._loops.here()
+        task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a request runs in a task")
-        outermost = here.requests.enter(task)
+        here = self._loops.here(task.get_loop())
+        cancelled_before = task.cancelling()
+        here.requests.enter(task)
         generation = self._generations.begin(begun := call)
         try:
             if call.snapshot is not generation.snapshot:
@@ -125,13 +127,12 @@ class Engine:
             recorder = Recorder.of(call.request, generation.snapshot, listener, chance, here.pid)
             return await carry_out(here, recorder, call.time_allowed)
         except asyncio.CancelledError:
-            if here.requests.was_ended(task):
+            if here.requests.was_ended(task, cancelled_before):
                 raise RouterClosed("the router was closed while this request was in flight") from None
             raise
         finally:
             self._generations.end(generation, begun)
-            if outermost:
-                here.requests.leave(task)
+            here.requests.leave(task)
 
     def health(self) -> tuple[GateStatus, ...]:
         """What every gate holds."""

@@ -147,9 +147,9 @@ class Loops:
         if self._closed:
             raise RouterClosed("the router was closed while this request was in flight")
 
-    def here(self) -> OpenBackends:
-        """Those of the running loop. A forked child begins with none: its parent's are not its own."""
-        loop = asyncio.get_running_loop()
+    def here(self, loop: asyncio.AbstractEventLoop | None = None) -> OpenBackends:
+        """Those of the running loop, which may be given. A forked child begins with none of its parent's."""
+        loop = loop or asyncio.get_running_loop()
         found = self._by_loop.get(loop)
         if found is None or found.pid != os.getpid():
             found = self._by_loop[loop] = OpenBackends()

@@ -1,28 +1,26 @@
-"""A limit of time over a coroutine of somebody else's, which runs in the task that waits for it.
+"""A limit of time over a coroutine of somebody else's, which runs inside the task that waits for it.
 
-`asyncio.timeout` cancels the task, and then waits for as long as the coroutine likes. Here one that goes on all the
-same is closed where it stands.
+`asyncio.timeout` cancels a coroutine, and then waits for as long as it likes. Here one that goes on when it was to end
+is closed where it stands.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import copy_context
 from types import coroutine
 from typing import Any, TypeVar
+
+from .inner_task import InnerTask
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 GRACE = 0.02
-"""Seconds that a plugin whose time is up gets to release what it holds."""
+"""Seconds that a plugin which is to end gets to release what it holds."""
 
-PATIENCE = 0.25
-"""Seconds that it gets when somebody else has cancelled the task: it may be a limit of its own, within its work."""
-
-TURNS = 3
-"""Turns of the event loop that what waits in a socket takes to become an answer or a piece of one."""
+TURNS = 6
+"""Turns of the event loop, at most, that what waits in a socket takes to become an answer or a piece of one."""
 
 CLOSINGS = 10
 """How often a coroutine is closed that waits for something else each time it is."""
@@ -32,125 +30,102 @@ CLOSINGS = 10
 def within(seconds: float, work: Coroutine[Any, Any, T], plugin: str) -> Generator[Any, Any, T]:
     """What `work` returns or raises; `TimeoutError` where that takes longer.
 
-    It runs in a copy of the context. A cancellation of the task reaches `work`, as with any `await`, and is raised when
-    `work` is over, after `PATIENCE` seconds at the latest.
+    A cancellation of the caller reaches `work`, and is raised when `work` is over. Where it is to end, it has `GRACE`
+    seconds for that.
     """
-    run = copy_context().run
+    limited = _Limited(work)
+    began = limited.loop.time()
     try:
-        waits_for = run(work.send, None)
-    except StopIteration as at_once:
-        return at_once.value
-    limit = _Limit(seconds)
-    try:
+        waits_for = limited.step(work.send, None)
+        limited.begin(began + seconds)
         while True:
+            error = None
             try:
-                if waits_for is None or type(waits_for) is asyncio.Future:
+                if limited.lets_caller_wait(waits_for):
                     yield waits_for
                 else:
-                    yield from limit.wait(waits_for).__await__()
-            except BaseException as error:
-                if limit.given_up:
-                    run(_close, work, plugin)
-                    raise
-                waits_for = run(work.throw, error)
-                if isinstance(error, asyncio.CancelledError):
-                    limit.look_after_a_cancellation()
-            else:
-                waits_for = run(work.send, None)
+                    yield from limited.wait(waits_for).__await__()
+            except GeneratorExit as dropped:  # perhaps with its loop, and in another thread
+                limited.context.run(work.throw, dropped)
+                raise
+            except BaseException as raised:  # noqa: BLE001 - what it waits for raised it, or the caller is cancelled
+                error = raised
+            if limited.given_up:
+                limited.context.run(_close, work, plugin)
+                break
+            limited.hears(error)
+            waits_for = limited.go_on(error)
     except StopIteration as end:
-        limit.check()
-        return end.value
-    except asyncio.CancelledError:
-        limit.check()
-        raise
+        if (ended := limited.ended_by()) is None:
+            return end.value
+    except asyncio.CancelledError as error:
+        ended = limited.ended_by() or error
+    else:
+        ended = limited.ended_by() or asyncio.CancelledError()
     finally:
-        limit.lift()
+        limited.end()
+    raise ended
 
 
-class _Limit:
-    """The limit of work that has begun to wait. The time before cannot be limited: nothing else runs then."""
+def was_to_end() -> bool:
+    """Whether what runs here was to end: its time was up, or its caller cancelled. Else a cancellation is its own."""
+    task: object = asyncio.current_task()
+    return not isinstance(task, _Limited) or task.ended_by() is not None
 
-    __slots__ = ("_cancelled", "_cancelled_before", "_lifted", "_look", "_loop", "_task", "_timer", "given_up")
 
-    def __init__(self, seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        task = asyncio.current_task(self._loop)
-        if task is None:
-            raise RuntimeError("a request runs in a task")
-        self._task = task
-        self._cancelled_before = task.cancelling()
-        self._cancelled = 0
-        """How often by this limit."""
+class _Limited(InnerTask):
+    """An inner task that is to end in time."""
+
+    __slots__ = ("_passed", "_timer", "given_up")
+
+    def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
+        super().__init__(work)
+        self._timer: asyncio.TimerHandle | None = None
+        self._passed = False
+        """Whether its time was up."""
         self.given_up = False
-        """Whether the work has gone on after it was to end."""
-        self._lifted = False
-        self._timer = self._loop.call_later(seconds, self._is_due)
-        self._look: asyncio.TimerHandle | None = None
+        """Whether it has gone on although it was to end."""
+
+    def begin(self, until: float) -> None:
+        """It has time until then, on the loop's clock."""
+        self._timer = self.loop.call_at(until, self._is_due)
+
+    def hears(self, error: BaseException | None) -> bool:
+        heard = super().hears(error)
+        if heard and not self._passed:
+            self._hurry()
+        return heard
+
+    def ended_by(self) -> BaseException | None:
+        return super().ended_by() or (TimeoutError() if self._passed else None)
+
+    def end(self) -> None:
+        super().end()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _is_due(self) -> None:
         when_caught_up(self._pass)
 
     def _pass(self) -> None:
-        if not self._lifted:
-            self._timer = self._loop.call_later(GRACE, self._give_up)
-            self._cancel()
+        if not self.done() and self.came is None:
+            self._passed = True
+            self._hurry()
+            self.interrupt()
 
-    def look_after_a_cancellation(self) -> None:
-        """The work waits again although the task was cancelled: looks in a while whether that was taken back."""
-        if self._look is None and not self._lifted:
-            self._look = self._loop.call_later(PATIENCE, self._look_again)
-
-    def _look_again(self) -> None:
-        self._look = None
-        if self._is_cancelled():
-            self._give_up()
+    def _hurry(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(GRACE, self._give_up)
 
     def _give_up(self) -> None:
-        if not self.given_up:
+        if not self.done():
             self.given_up = True
-            self._cancel()
-
-    def _cancel(self) -> None:
-        self._cancelled += 1
-        self._task.cancel()
-
-    def _is_cancelled(self) -> bool:
-        """Whether by anyone else, who has not taken it back, as a limit within the work does when it is left."""
-        return self._task.cancelling() - self._cancelled > self._cancelled_before
-
-    async def wait(self, future: "asyncio.Future[Any]") -> None:
-        """Waits for what is no plain future as `await` does, but not for longer than the limit.
-
-        A task may refuse to be cancelled, and whoever awaits it is cancelled no sooner than it ends.
-        """
-        while not future.done():
-            try:
-                await asyncio.wait((future,))
-            except asyncio.CancelledError:
-                if self.given_up or not future.cancel():
-                    raise
-                self.look_after_a_cancellation()
-
-    def check(self) -> None:
-        """Raises `TimeoutError` where the work was to end, `CancelledError` where anyone else cancelled the task."""
-        ours, self._cancelled = self._cancelled, 0
-        for _ in range(ours):
-            self._task.uncancel()
-        if self._is_cancelled():
-            raise asyncio.CancelledError
-        if ours:
-            raise TimeoutError
-
-    def lift(self) -> None:
-        """The work is over."""
-        self._lifted = True
-        self._timer.cancel()
-        if self._look is not None:
-            self._look.cancel()
+            self.wake_caller()
 
 
 def _close(work: Coroutine[Any, Any, object], plugin: str) -> None:
-    """Ends a coroutine here and now, so that nothing of it can reach the task that it began in."""
+    """Ends a coroutine here and now."""
     logger.warning("plugin %s ignored the cancellation of an attempt and was closed where it stood", plugin)
     for _ in range(CLOSINGS):
         try:
@@ -162,14 +137,8 @@ def _close(work: Coroutine[Any, Any, object], plugin: str) -> None:
         return
 
 
-_left: set["asyncio.Task[Any]"] = set()
-"""An event loop holds its tasks weakly."""
-
-
 async def release(task: "asyncio.Task[Any]", plugin: str) -> None:
     """Cancels a task and gives it a moment; one that does not end is left to itself."""
-    _left.add(task)
-    task.add_done_callback(_left.discard)
     task.cancel()
     await asyncio.wait((task,), timeout=GRACE)
     if not task.done():
