@@ -7,8 +7,8 @@ the same request and the same answer for everybody, both checked; rounds, and in
 ratios taken round by round. CPU time stands beside wall time: it is what to look at where others use the machine. No
 network but loopback, except that the other libraries are installed once, each into an environment of its own
 (`.benchmarks/comparison`). Prints the figures that the router is held to, and writes `comparison.md`, `.svg` and
-`.json`: to benchmarks/results, or for a part or a quick look only where --results says. Exits with 1 if a figure that
-was measured does not hold.
+`.json`: to benchmarks/results, or for a part or a quick look only where --results says. Exits with 1 if a figure does
+not hold, or something could not be measured.
 """
 
 import argparse
@@ -70,7 +70,8 @@ def main() -> int:
     )
     if folder := given.results or (None if given.quick or given.only else RESULTS):
         report.write(run, found, command, folder)
-    return int(any(one.holds is False for one in found) or bool(run.failed))
+    unmeasured = not given.only and any(one.holds is None for one in found)
+    return int(any(one.holds is False for one in found) or bool(run.failed) or run.errors > 0 or unmeasured)
 
 
 if __name__ == "__main__":

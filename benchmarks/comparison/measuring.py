@@ -58,6 +58,8 @@ SCENARIOS = {
 MORE = ("start", "memory", "held", "import", "core")
 """Scenarios of their own kind."""
 MANY = 10_000
+HELD_ROUNDS = 3
+"""Rounds of holding so many requests: each begins a process anew."""
 
 
 @frozen(kw_only=True)
@@ -85,6 +87,8 @@ class Measurement:
         self.samples: Samples = defaultdict(lambda: defaultdict(list))
         self.failed: dict[str, str] = {}
         """Contestants that could not take part, and why."""
+        self.errors = 0
+        """Samples that could not be taken."""
         self.versions: dict[str, dict[str, str]] = {}
         self.server = ""
 
@@ -117,6 +121,7 @@ class Measurement:
     def _note(self, scenario: str, name: str, told: dict[str, Any]) -> None:
         self.samples[scenario][name].append(told)
         if "error" in told:
+            self.errors += 1
             print(f"  {name}: {told['error']}", file=sys.stderr, flush=True)
 
     async def _worker(self, one: Contestant) -> Worker | None:
@@ -208,7 +213,8 @@ class Measurement:
     async def _held(self, workers: list[Worker]) -> None:
         """What a fresh process grows by while many requests wait for their answers."""
         many = self.effort.many
-        for worker in workers:
+        # In turn, beginning with another one in each round.
+        for worker in [one for number in range(HELD_ROUNDS) for one in (*workers[number:], *workers[:number])]:
             if worker.contestant.name in self.failed:
                 continue
             async with worker.running():

@@ -4,9 +4,11 @@ import json
 import os
 import platform
 from html import escape
+from operator import itemgetter
 from pathlib import Path
 
 import figures
+import traffic
 from contestants import CONTESTANTS
 from figures import Figure
 from measuring import SCENARIOS, Measurement
@@ -45,6 +47,12 @@ def details(run: Measurement) -> str:
         lines = [f"### {title[0].upper()}{title[1:]}".format(many=run.effort.many), ""]
         lines += [f"| | {' | '.join(heads)} |", f"|---|{'--:|' * len(heads)}"]
         lines += [f"| {' | '.join(row)} |" for row in rows]
+        parts.append("\n".join(lines))
+    if imported := run.samples["import"]:
+        lines = ["### Imports, over importing pluggy, attrs, cattrs and asyncio", "", "| | ms |", "|---|--:|"]
+        for statement in imported:
+            took = figures.median(run.samples, "import", statement, itemgetter("wall"))
+            lines.append(f"| `{statement}` | {'' if took is None else f'{took * figures.MILLI:.2f}'} |")
         parts.append("\n".join(lines))
     if told := next(iter(figures.good(run.samples, "core", "pointsman")), None):
         lines = ["### Core alone", "", "| | CPU us a request | pluggy calls |", "|---|--:|--:|"]
@@ -91,7 +99,7 @@ def chart(run: Measurement) -> str:
     """Bars: requests a second with 64 in flight, and CPU for a streamed chunk."""
     panels = [
         ("Whole answers, 64 in flight: requests a second", "whole-64", figures.rate),
-        ("Streamed chunk: CPU microseconds", "stream", lambda one: figures.cpu(one) * 1e6 / 400),
+        ("Streamed chunk: CPU microseconds", "stream", lambda one: figures.cpu(one) * 1e6 / traffic.CHUNKS),
     ]
     y, parts = 0, []
     for title, scenario, read in panels:

@@ -300,6 +300,16 @@ def test_a_cancellation_arrives_with_its_message_where_the_work_swallows_it():
     run(main)
 
 
+def test_a_cancellation_that_was_asked_for_before_is_the_callers():
+    async def main():
+        task().cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await within(5, for_ever(), "one")
+        assert task().uncancel() == 0
+
+    run(main)
+
+
 def test_the_time_before_it_waits_counts():
     async def work():
         time.sleep(0.05)  # noqa: ASYNC251 - that is what it does

@@ -46,7 +46,8 @@ class InnerTask:
         self.loop = caller.get_loop()
         self._work = work
         self._caller = caller
-        self._cancelled_before = caller.cancelling()
+        # A cancellation that has not arrived yet is one of those to come.
+        self._cancelled_before = caller.cancelling() - getattr(caller, "_must_cancel", False)
         self._requests = 0
         self._must_cancel = False
         self._fut_waiter: asyncio.Future[Any] | None = None
