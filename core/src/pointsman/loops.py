@@ -7,10 +7,10 @@ loop itself finalises closes them, so `asyncio.run` five times in a row leaks no
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import suppress
 from time import monotonic
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from .asking import is_ctrl_c, raised
 from .errors import AttemptFailed, Failure, RouterClosed
@@ -135,11 +135,17 @@ async def _close(backend: Backend, opening: asyncio.Future[None]) -> None:
         logger.error("plugin %s: close_backend %s", backend.name, raised(error))  # noqa: TRY400 - a traceback quotes
 
 
+def _no_loop() -> None:
+    return None
+
+
 class Loops:
     """The open backends of every loop that a router has been used in."""
 
     def __init__(self) -> None:
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, OpenBackends] = WeakKeyDictionary()
+        self._latest: tuple[Callable[[], object], OpenBackends] = _no_loop, OpenBackends()
+        """Those that were asked for last: nearly always the same."""
         self._closed = False
 
     def check_open(self) -> None:
@@ -150,9 +156,12 @@ class Loops:
     def here(self, loop: asyncio.AbstractEventLoop | None = None) -> OpenBackends:
         """Those of the running loop, which may be given. A forked child begins with none of its parent's."""
         loop = loop or asyncio.get_running_loop()
-        found = self._by_loop.get(loop)
-        if found is None or found.pid != os.getpid():
-            found = self._by_loop[loop] = OpenBackends()
+        latest, found = self._latest
+        if latest() is not loop or found.pid != os.getpid():
+            found = self._by_loop.get(loop)
+            if found is None or found.pid != os.getpid():
+                found = self._by_loop[loop] = OpenBackends()
+            self._latest = ref(loop), found
         return found
 
     def let_go(self, backends: Iterable[Backend]) -> None:

@@ -40,7 +40,7 @@ class Recorder:
         """
         bits = (chance or Random()).getrandbits(128)
         ctx = DecisionContext(snapshot, bits >> 80, monotonic, listener, time, process or os.getpid())
-        return cls(f"{bits:032x}", request, ctx, copy_context())
+        return cls(bits.to_bytes(16, "big").hex(), request, ctx, copy_context())
 
     def __init__(self, request_id: str, request: Request, ctx: DecisionContext, context: Context) -> None:
         self.request_id = request_id

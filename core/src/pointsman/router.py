@@ -131,7 +131,7 @@ class Router:
                 "call `await router.acomplete(...)` there"
             )
         call = Call.of(
-            self.snapshot,
+            self._engine.snapshot,
             messages,
             task=task,
             unit=unit,
@@ -157,7 +157,7 @@ class Router:
     ) -> Completion:
         """`complete`, for programs with an event loop. Cancelling it cancels the request."""
         call = Call.of(
-            self.snapshot,
+            self._engine.snapshot,
             messages,
             task=task,
             unit=unit,
@@ -192,7 +192,7 @@ class Router:
                 "use `async for chunk in router.astream(...)` there"
             )
         call = Call.of(
-            self.snapshot,
+            self._engine.snapshot,
             messages,
             task=task,
             unit=unit,
@@ -219,7 +219,7 @@ class Router:
     ) -> AsyncStream:
         """`stream`, for programs with an event loop: `async for chunk in router.astream(...)`."""
         call = Call.of(
-            self.snapshot,
+            self._engine.snapshot,
             messages,
             task=task,
             unit=unit,
@@ -257,7 +257,7 @@ class Router:
         Takes what `complete` takes, and raises what selection raises: `BadRequest`, `NoTarget`, `PluginError`.
         """
         call = Call.of(
-            self.snapshot,
+            self._engine.snapshot,
             messages,
             task=task,
             unit=unit,

@@ -79,7 +79,7 @@ class _Limited(InnerTask):
     __slots__ = ("_passed", "_timer", "given_up")
 
     def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
-        super().__init__(work)
+        InnerTask.__init__(self, work)
         self._timer: asyncio.TimerHandle | None = None
         self._passed = False
         """Whether its time was up."""
@@ -97,10 +97,10 @@ class _Limited(InnerTask):
         return heard
 
     def ended_by(self) -> BaseException | None:
-        return super().ended_by() or (TimeoutError() if self._passed else None)
+        return InnerTask.ended_by(self) or (TimeoutError() if self._passed else None)
 
     def end(self) -> None:
-        super().end()
+        InnerTask.end(self)
         if self._timer is not None:
             self._timer.cancel()
 
