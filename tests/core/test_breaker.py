@@ -386,6 +386,26 @@ def test_the_permit_of_another_gate_is_refused():
         store.succeed(Lease(), 0.0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "before", "opens"),
+    [
+        ({"failures_in_a_row": 3, "of_at_least": 1000}, "fails fails answers fails fails", False),
+        ({"failures_in_a_row": 3, "of_at_least": 1000}, "fails answers fails fails fails", True),
+        ({"failures_in_a_row": 1000, "of_at_least": 4}, "answers answers answers fails fails", False),
+        ({"failures_in_a_row": 1000, "of_at_least": 4}, "answers answers fails fails", True),
+    ],
+)
+def test_answers_count_while_nothing_moves(settings, before, opens):
+    store = Breaker(**settings)._here.here().store
+    keys = (CircuitKey("target", "a/small"),)
+    lease, _ = store.admit(keys, 0.0, 0.0)
+    moved = []
+    for word in before.split():
+        assert store.still_holds(lease)
+        moved += store.succeed(lease, 1.0) if word == "answers" else store.settle(lease, ["failed"], "", 1.0, Random(7))
+    assert bool(moved) is opens
+
+
 def test_a_store_lets_one_probe_through_and_says_which_circuit_stays_shut_the_longest():
     store = Breaker()._here.here().store
     one, other = CircuitKey("target", "a/small"), CircuitKey("backend", "a")

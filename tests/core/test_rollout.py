@@ -104,6 +104,7 @@ def test_a_share_of_a_thousandth_of_a_per_cent_is_one_bucket(bucket):
     assert path_of(bucket, "control", {"new": 0.001}) == ("new" if bucket == 0 else "control")
     assert path_of(bucket, "control", {"a": 0, "new": 0.001}) == ("new" if bucket == BUCKETS - 1 else "control")
     assert path_of(bucket, "control", {"new": 99.999}) == ("control" if bucket == BUCKETS - 1 else "new")
+    assert path_of(bucket, "control", {"new": 100.0}) == "new"
 
 
 @pytest.mark.parametrize("unit", [0, 42, "u-17", None])

@@ -1,7 +1,5 @@
 """A task's models, best first; or the one model that the caller forces."""
 
-from functools import lru_cache
-
 from attrs import define
 
 from ..chat import Request
@@ -34,15 +32,10 @@ class Tasks(ModelSelection):
             wanted = catalog.by_task.get(request.task)
             if wanted is None:
                 raise BadRequest(f'unknown task "{request.task}"; {suggest(request.task, catalog.by_task)}')
-            why = ctx.snapshot.config.tasks[request.task].why or _models_of(request.task)
+            why = ctx.snapshot.config.tasks[request.task].why or f"the models of {request.task}"
         if candidates is not catalog.targets:
             wanted = _in_place(wanted, candidates)
         return Selection(wanted, why)
-
-
-@lru_cache(maxsize=1024)
-def _models_of(task: str) -> str:
-    return f"the models of {task}"
 
 
 def _in_place(wanted: tuple[Target, ...], candidates: tuple[Target, ...]) -> tuple[Target, ...]:
