@@ -758,8 +758,8 @@ def test_ctrl_c_that_comes_while_a_request_is_handed_over_cancels_it_too(monkeyp
         begun.set()
         await for_ever()
 
-    def interrupted(request, loop, hand_over=portal._Request.begin):
-        hand_over(request, loop)
+    def interrupted(request, loop, waited_for, hand_over=portal._Request.begin):
+        hand_over(request, loop, waited_for)
         assert begun.wait(10)
         raise KeyboardInterrupt
 

@@ -23,6 +23,7 @@ class _Thread:
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self.loop: asyncio.AbstractEventLoop
+        self.waited_for: set[_Request[Any]] = set()
         self._stop: asyncio.Event
         self.thread = threading.Thread(target=self._main, name="pointsman-loop", daemon=True)
         self.thread.start()
@@ -38,6 +39,9 @@ class _Thread:
                 raise
             self._error = error  # there is no loop to be had, for want of file descriptors perhaps
             self._ready.set()
+        finally:
+            for request in tuple(self.waited_for):
+                request.end()
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -73,15 +77,18 @@ class _Request(Generic[T]):
         self._make = make
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._cancelled = False
+        self._waited_for: set[_Request[Any]] = set()
+        self._cancelled = self._has_run = False
         self._result: list[T] = []
         self._error: BaseException | None = None
         self._is_over = False
         self._over = threading.Lock()
         self._over.acquire()
 
-    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def begin(self, loop: asyncio.AbstractEventLoop, waited_for: "set[_Request[Any]]") -> None:
+        """Hands it to the loop. It is one of those that are waited for until it is over."""
+        self._loop, self._waited_for = loop, waited_for
+        waited_for.add(self)
         loop.call_soon_threadsafe(self._start, loop)
 
     def result(self) -> T:
@@ -107,15 +114,15 @@ class _Request(Generic[T]):
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._cancelled:
-            self._end()
+            self.end()
             return
         self._task = loop.create_task(self._run())
-        # One that is cancelled before it has run at all says nothing.
-        self._task.add_done_callback(lambda _: self._end())
 
     def _cancel_here(self) -> None:
         if self._task is not None:
             self._task.cancel()
+            if not self._has_run:
+                self.end()  # it never will
 
     async def _run(self) -> None:
         try:
@@ -127,17 +134,20 @@ class _Request(Generic[T]):
             if not isinstance(error, Exception):
                 raise
         finally:
-            self._end()
+            self.end()
 
     def _made(self) -> Coroutine[Any, Any, T]:
         # Let go of before the end is known: it may hold the router, which whoever waits for that may drop.
         make = self._make
         del self._make
+        self._has_run = True
         return make()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Nobody has to wait for it any more."""
         if not self._is_over:
             self._is_over = True
+            self._waited_for.discard(self)
             self._over.release()
 
 
@@ -170,7 +180,7 @@ class Portal:
                 raise RouterClosed("the router is closed; build a new one")
             if here.thread is None:
                 here.thread = _Thread()
-            request.begin(here.thread.loop)
+            request.begin(here.thread.loop, here.thread.waited_for)
 
     def close(self, timeout: float) -> None:
         """Stops the thread; requests in flight are cancelled."""
