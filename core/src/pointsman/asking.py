@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-TARGETS = frozenset((Target,))
 SELECTIONS = (Selection,)
 ADMISSIONS = (Permit, SkipTarget, WaitUntil)
 
@@ -50,8 +49,9 @@ def select(
     """What one step of the pipeline leaves of the candidates; None leaves them alone."""
     selection = _ask(step, "select_model", SELECTIONS, request, candidates, ctx)
     if selection is not None:
-        if not TARGETS.issuperset(map(type, selection.targets)):
-            raise _at_fault(step.plugin, "select_model", "selected something that is no Target")
+        for target in selection.targets:
+            if type(target) is not Target:
+                raise _at_fault(step.plugin, "select_model", "selected something that is no Target")
         if (assignment := selection.assignment) is not None:
             if type(assignment) is not Assignment:
                 raise _at_fault(step.plugin, "select_model", "assigned something that is no Assignment")

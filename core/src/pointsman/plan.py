@@ -321,7 +321,8 @@ def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[f
         done = {target, *(one.target for one in recorder.attempts), *recorder.skipped}
         untried = len(recorder.candidates) - len(done.intersection(recorder.candidates))
     limit = router.first_token_timeout if recorder.request.stream else router.attempt_timeout
-    time_limit = min(_share(time_left, min(untried, _attempts_left(recorder) - 1), router.reserve), limit)
+    others = min(untried, router.max_attempts - len(recorder.attempts) - 1)
+    time_limit = min(_share(time_left, others, router.reserve), limit)
     if time_limit == limit:
         return time_limit, False
     others_at_first = min(len(recorder.candidates), router.max_attempts) - 1

@@ -107,7 +107,7 @@ class Circuit:
             return self._open(now, self._next_pause(self.thresholds.open_for, draw), why)
         limits = self.thresholds
         self._in_a_row += 1
-        self._recent.add(now, failed=True)
+        self._recent.add_failed(now)
         if self._in_a_row >= limits.in_a_row:
             return self._open(
                 now, self._next_pause(limits.open_for, draw), f"{self._in_a_row} failures in a row: {why}"
@@ -159,12 +159,14 @@ class _Recent:
         """Each: its place in time, attempts, failures."""
         self.clear()
 
-    def add(self, now: float, *, failed: bool = False) -> None:
+    def add(self, now: float) -> None:
         if now >= self._part_ends:
             self._begin_part(now)
         self._part[1] += 1
-        if failed:
-            self._part[2] += 1
+
+    def add_failed(self, now: float) -> None:
+        self.add(now)
+        self._part[2] += 1
 
     def counts(self) -> tuple[int, int]:
         """Failures, and attempts, in the window that ended with the last one added."""

@@ -24,6 +24,9 @@ from ..verdicts import Selection
 BUCKETS = 100_000
 """One bucket is 0.001 per cent."""
 
+PER_CENT = BUCKETS // 100
+"""Buckets in one."""
+
 
 def _sized(part: bytes) -> bytes:
     return len(part).to_bytes(4, "big") + part
@@ -46,14 +49,14 @@ def bucket_of(unit: str | int, salt: str) -> int:
     """
     # A text that JSON cut inside a character is no UTF-8; it has a bucket all the same.
     text = str(unit).encode("utf-8", "surrogatepass")
-    digest = sha256(_salted(salt) + _sized(text)).digest()
+    digest = sha256(_salted(salt) + len(text).to_bytes(4, "big") + text).digest()
     return int.from_bytes(digest[:8], "big") * BUCKETS >> 64
 
 
 def bucket_modulo100(unit: str | int) -> int:
     """The bucket of `unit % 100`, for teams whose units are numbers and already assigned that way."""
     try:
-        return int(unit) % 100 * (BUCKETS // 100)
+        return int(unit) % 100 * PER_CENT
     except ValueError:
         raise BadRequest(
             f'unit "{unit}" is no integer, which algorithm "modulo100" needs; '
@@ -64,7 +67,7 @@ def bucket_modulo100(unit: str | int) -> int:
 def path_of(bucket: int, control: str, shares: Mapping[str, float]) -> str:
     """The path of a bucket: at most two shares, in per cent, the first from below and the second from above."""
     for position, (path, share) in enumerate(shares.items()):
-        width = round(share * (BUCKETS / 100))
+        width = round(share * PER_CENT)
         if bucket >= BUCKETS - width if position else bucket < width:
             return path
     return control
