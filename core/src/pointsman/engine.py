@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from random import Random
 from time import monotonic, time
 from typing import Any, TypeAlias
 
@@ -47,7 +46,6 @@ class Engine:
         self._given = snapshot
         """The configuration without what was said in code."""
         self._overlays = Overlays()
-        self._chance = PerProcess(Random)
         self._closed = False
         self._changing = PerProcess(threading.RLock)
         """Held while a configuration is put to use, so that nothing is opened by one after the close."""
@@ -123,8 +121,8 @@ class Engine:
         try:
             if call.snapshot is not generation.snapshot:
                 call = call.by(generation.snapshot)
-            listener, chance = self._delivery.emitter(here.pid), self._chance.of(here.pid)
-            recorder = Recorder.of(call.request, generation.snapshot, listener, chance, here.pid)
+            listener = self._delivery.emitter(here.pid)
+            recorder = Recorder.of(call.request, generation.snapshot, listener, here.chance, here.pid)
             return await carry_out(here, recorder, call.time_allowed)
         except asyncio.CancelledError:
             if here.requests.was_ended(task, cancelled_before):

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import suppress
+from random import Random
 from time import monotonic
 from weakref import WeakKeyDictionary, ref
 
@@ -34,6 +35,8 @@ class OpenBackends:
         self.ready: set[Backend] = set()
         """Those that need no opening any more."""
         self.requests = InFlight()
+        self.chance = Random()
+        """Draws the ids and the seeds of requests here. Nobody has seeded it."""
         self.closed = False
         """Whether closing has begun here: once is enough."""
         self._opened: dict[Backend, asyncio.Future[None]] = {}

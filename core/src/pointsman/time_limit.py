@@ -55,9 +55,9 @@ def within(seconds: float, work: Coroutine[Any, Any, T], plugin: str) -> Generat
                 break
             limited.hears(error)
             waits_for = limited.go_on(error)
-    except StopIteration as end:
+    except StopIteration as over:
         if (ended := limited.ended_by()) is None:
-            return end.value
+            return over.value
     except asyncio.CancelledError as error:
         ended = limited.ended_by() or error
     else:

@@ -130,7 +130,7 @@ class InProcess(CircuitStore):
     def settle(self, lease: Lease, effects: Sequence[Effect], why: str, now: float, random: Random) -> Sequence[Moved]:
         changes: list[Moved] = []
         with self._lock:
-            for (key, circuit, generation), effect in zip(_parts(lease), effects, strict=True):
+            for (key, circuit, generation), effect in zip(_held(lease).parts, effects, strict=True):
                 change = None
                 if effect == "succeeded":
                     change = circuit.succeeded(generation, now)
@@ -147,13 +147,13 @@ class InProcess(CircuitStore):
 
     def succeed(self, lease: Lease, now: float) -> Sequence[Moved]:
         changes: list[Moved] = []
-        parts = _parts(lease)
+        held = _held(lease)
         with self._lock:
-            if self.still_holds(lease):
-                for _, circuit, _ in parts:
+            if held.moves == self._moves:
+                for _, circuit, _ in held.parts:
                     circuit.answered(now)
                 return ()
-            for key, circuit, generation in parts:
+            for key, circuit, generation in held.parts:
                 change = circuit.succeeded(generation, now)
                 if change is not None:
                     changes.append(Moved(key, change))
@@ -171,10 +171,10 @@ class InProcess(CircuitStore):
         return self._circuits.get(key) or self._circuits.setdefault(key, Circuit(self._thresholds))
 
 
-def _parts(lease: Lease) -> tuple[tuple[CircuitKey, Circuit, int], ...]:
+def _held(lease: Lease) -> _Held:
     if not isinstance(lease, _Held):
         raise TypeError(f"a lease of another store: {type(lease).__name__}")
-    return lease.parts
+    return lease
 
 
 def _moved(keys: Sequence[CircuitKey], changes: Sequence[Change | None]) -> list[Moved]:
