@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import suppress
 from random import Random
 from time import monotonic
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from .asking import is_ctrl_c, raised
@@ -35,6 +36,8 @@ class OpenBackends:
         self.ready: set[Backend] = set()
         """Those that need no opening any more."""
         self.requests = InFlight()
+        self.left: set[asyncio.Task[Any]] = set()
+        """Attempts that were left to themselves."""
         self.chance = Random()
         """Draws the ids and the seeds of requests here. Nobody has seeded it."""
         self.closed = False

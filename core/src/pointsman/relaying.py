@@ -115,7 +115,7 @@ class _RelayedAttempt:
         """Ends the attempt, and with it the connection. Nothing more of it reaches the reader."""
         self._over = True
         if not self._task.done():
-            await release(self._task, self._step.target.backend)
+            await release(self._task, self._step.target.backend, self._here.left)
 
     def _watch(self, idle_timeout: float) -> None:
         """Times the attempt out when its last content is too long ago, not counting what the reader held back."""

@@ -137,8 +137,10 @@ def _close(work: Coroutine[Any, Any, object], plugin: str) -> None:
         return
 
 
-async def release(task: "asyncio.Task[Any]", plugin: str) -> None:
-    """Cancels a task and gives it a moment; one that does not end is left to itself."""
+async def release(task: "asyncio.Task[Any]", plugin: str, left: "set[asyncio.Task[Any]]") -> None:
+    """Cancels a task and gives it a moment; one that does not end is left to itself, among those that are `left`."""
+    left.add(task)  # a loop itself holds tasks weakly
+    task.add_done_callback(left.discard)
     task.cancel()
     await asyncio.wait((task,), timeout=GRACE)
     if not task.done():
