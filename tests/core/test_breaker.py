@@ -399,6 +399,7 @@ def test_answers_count_while_nothing_moves(settings, before, opens):
     store = Breaker(**settings)._here.here().store
     keys = (CircuitKey("target", "a/small"),)
     lease, _ = store.admit(keys, 0.0, 0.0)
+    assert isinstance(lease, Lease)
     moved = []
     for word in before.split():
         assert store.still_holds(lease)
