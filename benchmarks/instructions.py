@@ -16,7 +16,7 @@ from router_overhead import ANSWER, CONFIG
 
 from pointsman.intake import Call
 from pointsman.loading import from_config
-from pointsman.plan import Answered, plan
+from pointsman.plan import plan
 from pointsman.recorder import Recorder
 
 
@@ -30,7 +30,7 @@ def count() -> Counter[str]:
         steps = plan(Recorder.of(call.request, snapshot, lambda _: None), call.time_allowed)
         next(steps)
         try:
-            steps.send(Answered(ANSWER))
+            steps.send(ANSWER)
         except StopIteration:
             return
 

@@ -36,7 +36,7 @@ from pointsman.events import (
 )
 from pointsman.hookspecs import BackendInvocation, FallbackDecision, Gate, MetricEmission, ModelSelection, hookimpl
 from pointsman.loading import from_config
-from pointsman.plan import Answered, Attempt, Failed, Outcome, Pause, TimedOut, plan
+from pointsman.plan import Attempt, Failed, Outcome, Pause, TimedOut, plan
 from pointsman.recorder import Recorder
 from pointsman.snapshot import Snapshot
 from pointsman.targets import Target
@@ -356,8 +356,6 @@ def drive(
 
 
 def _outcome(came: Any) -> Outcome:
-    if isinstance(came, Completion):
-        return Answered(came)
     return Failed(came) if isinstance(came, Failure) else came
 
 

@@ -9,7 +9,8 @@ from contextvars import ContextVar
 import anyio
 import pytest
 
-from pointsman.time_limit import GRACE, within
+from pointsman.time_limit import GRACE
+from pointsman.time_limit import within as within_of
 from tests.core.support import for_ever
 
 LATE = 0.1
@@ -59,6 +60,10 @@ def task():
     running = asyncio.current_task()
     assert running is not None
     return running
+
+
+async def within(seconds, work, plugin):
+    return await within_of(seconds, work, plugin, task())
 
 
 async def at_once() -> str:

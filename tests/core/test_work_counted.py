@@ -15,7 +15,7 @@ from pointsman import Router
 from pointsman.chat import Chunk
 from pointsman.intake import Call
 from pointsman.loading import from_config
-from pointsman.plan import Answered, Attempt, Failed, Relay, plan
+from pointsman.plan import Attempt, Failed, Relay, plan
 from pointsman.recorder import Recorder
 from tests.core.support import Collecting, Scripted, answer, failure
 from tests.support.counting import instructions, only_here
@@ -63,7 +63,7 @@ def request(made: dict[str, Any], *outcomes: Any) -> Callable[[], Any]:
     return work
 
 
-ONCE = (Answered(answer()),)
+ONCE = (answer(),)
 
 
 def test_a_request_is_no_more_work_than_it_was():

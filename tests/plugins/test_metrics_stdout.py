@@ -111,18 +111,19 @@ ATTEMPT_ANSWERED = AttemptFinished(
         inner=InnerAttempts(retries=1, fallbacks=0, model_group="gpt-oss-20b-free"),
     ),
 )
-REQUEST_FINISHED = RequestFinished(**COMMON, outcome="answered", duration=1.53, decision=DECISION)
+REQUEST_FINISHED = RequestFinished(**COMMON, decision=DECISION)
 REQUEST_FAILED = RequestFinished(
     **COMMON,
-    outcome="failed",
-    duration=0.21,
     decision=attrs.evolve(
-        DECISION, attempts=DECISION.attempts[:1], served=None, outcome="failed", why="every target was tried"
+        DECISION,
+        attempts=DECISION.attempts[:1],
+        served=None,
+        outcome="failed",
+        duration=0.21,
+        why="every target was tried",
     ),
 )
-LAST_RESORT = attrs.evolve(
-    REQUEST_FAILED, outcome="last_resort", decision=attrs.evolve(REQUEST_FAILED.decision, outcome="last_resort")
-)
+LAST_RESORT = attrs.evolve(REQUEST_FAILED, decision=attrs.evolve(REQUEST_FAILED.decision, outcome="last_resort"))
 CIRCUIT_OPENED = CircuitChanged(
     time=WHEN,
     scope="backend",

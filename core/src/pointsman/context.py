@@ -3,7 +3,6 @@
 No rule reads a clock, an environment or a global random source: it asks its context.
 """
 
-import os
 from collections.abc import Callable
 from random import Random
 from time import time
@@ -33,8 +32,6 @@ class DecisionContext:
     """Seconds since the epoch, for events. No rule reads it."""
     memory: dict[object, Any] | None = field(default=None, init=False)
     """What plugins remember of this request: each under itself, in a dictionary that the first of them makes."""
-    process: int = field(factory=os.getpid)
-    """This process's id, for state that a fork must not share."""
     deadline: float = field(default=0.0, init=False)
     """When the request has to be over, on the monotonic clock; set by its plan before the first attempt."""
     assignment: Assignment | None = field(default=None, init=False)

@@ -244,12 +244,9 @@ class Delivery:
         self._capacity = capacity
         self._by_process = PerProcess(lambda: _Lanes(tuple(Lane(sink, self._capacity) for sink in self._sinks)))
 
-    def emitter(self, process: int | None = None) -> Callable[[Event], None] | None:
-        """Tells every sink in this process; it never raises and never waits. None where there are no sinks.
-
-        `process` is its id, from who has asked for it already.
-        """
-        lanes = (self._here() if process is None else self._by_process.of(process)).current
+    def emitter(self) -> Callable[[Event], None] | None:
+        """Tells every sink in this process; it never raises and never waits. None where there are no sinks."""
+        lanes = self._by_process.here().current
         if not lanes:
             return None
         if len(lanes) == 1:
@@ -263,7 +260,7 @@ class Delivery:
 
     def replace(self, sinks: Iterable[Sink], capacity: int) -> None:
         """New requests tell these sinks. A sink that stays keeps its lane; those that go hear of earlier requests."""
-        here = self._here()
+        here = self._by_process.here()
         self._sinks, self._capacity = tuple(sinks), capacity
         by_sink = {lane.sink: lane for lane in here.current}
         lanes = tuple(by_sink.pop(sink, None) or Lane(sink, capacity) for sink in self._sinks)
@@ -275,21 +272,22 @@ class Delivery:
     def let_go(self, sinks: Iterable[Sink]) -> None:
         """Closes the lanes of sinks that no request will tell any more; waits for none of them."""
         gone = set(sinks)
-        for lane in self._here().earlier:
+        for lane in self._by_process.here().earlier:
             if lane.sink in gone:
                 lane.close()
 
     def flush(self, timeout: float) -> bool:
         """Whether every sink had everything within `timeout` seconds."""
         deadline = monotonic() + timeout
-        flushed = [lane.flush() for lane in self._here().all]  # all of them are told before any is waited for
+        # All of them are told before any is waited for.
+        flushed = [lane.flush() for lane in self._by_process.here().all]
         return all(one.wait(max(deadline - monotonic(), 0)) for one in flushed)
 
     def close(self, timeout: float) -> tuple[SinkReport, ...]:
         """Drains every lane within `timeout` seconds together; what is left over is reported as waiting."""
         deadline = monotonic() + timeout
-        lanes = self._here().all
-        news = [lane.close() for lane in lanes]  # as above
+        lanes = self._by_process.here().all
+        news = [lane.close() for lane in lanes]  # as in `flush`
         reports = tuple([lane.join(deadline) for lane in lanes])
         for lane, new, report in zip(lanes, news, reports, strict=True):
             missing = report.lost + report.dropped + report.waiting
@@ -300,8 +298,4 @@ class Delivery:
         return reports
 
     def reports(self) -> tuple[SinkReport, ...]:
-        return tuple(lane.report() for lane in self._here().all)
-
-    def _here(self) -> _Lanes:
-        # The process is looked at before any lock is: a lock may have been held when the process forked.
-        return self._by_process.here()
+        return tuple(lane.report() for lane in self._by_process.here().all)

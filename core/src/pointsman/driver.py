@@ -1,15 +1,19 @@
 """Carries a plan out: makes its attempts with real backends, waits its pauses."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from .asking import is_ctrl_c, raised
-from .chat import Completion
+from .chat import Completion, Request
 from .context import AttemptContext
 from .errors import AttemptFailed, Failure
+from .hooks import Backend
 from .loops import Loops, OpenBackends
-from .plan import Answered, Attempt, Failed, Outcome, Pause, Plan, TimedOut, plan
+from .plan import Attempt, Failed, Outcome, Pause, Plan, TimedOut, plan
 from .recorder import Recorder
-from .time_limit import was_to_end, within
+from .targets import Target
+from .time_limit import CancelledItself, TimeIsUp, within
 
 TIMED_OUT = TimedOut()
 
@@ -20,7 +24,9 @@ class Driver:
     def __init__(self, loops: Loops) -> None:
         self.loops = loops
 
-    async def complete(self, here: OpenBackends, recorder: Recorder, time_allowed: float) -> Completion:
+    async def complete(
+        self, task: "asyncio.Task[Any]", here: OpenBackends, recorder: Recorder, time_allowed: float
+    ) -> Completion:
         """The whole answer to the recorder's request, or the `RouteError` that its plan ends with."""
         steps = plan(recorder, time_allowed)
         try:
@@ -32,10 +38,13 @@ class Driver:
                     in_turns = here.requests.are_several
                     if in_turns:
                         await asyncio.sleep(0)
+                    self.loops.check_open()
+                    plugin = step.target.backend
                     try:
-                        outcome = await within(step.time_limit, self._answer(here, step, recorder), step.target.backend)
-                    except TimeoutError:
-                        outcome = TIMED_OUT
+                        answer = await within(step.time_limit, work(here, recorder, step), plugin, task)
+                        outcome = whole(answer, plugin)
+                    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, sys.exit included
+                        outcome = failed(error, plugin)
                     if in_turns:
                         await asyncio.sleep(0)
                 elif isinstance(step, Pause):
@@ -47,33 +56,50 @@ class Driver:
             tell(steps, error)
             raise
 
-    async def _answer(self, here: OpenBackends, step: Attempt, recorder: Recorder) -> Outcome:
-        """What comes of a backend's work; an unforeseen exception is the plugin's own fault."""
-        self.loops.check_open()
-        backend = recorder.ctx.snapshot.hooks.backends.get(step.target.backend)
-        if backend is None:
-            unknown = f"{step.target}: no active backend has this name"
-            return Failed(Failure.of("plugin", unknown, delivery="not_sent"))
-        ctx = AttemptContext(recorder.request_id, step.number, step.time_limit)
-        hook = "start_backend"
-        try:
-            if backend not in here.ready:
-                await here.open(backend)
-            hook = "complete"
-            completion = await backend.complete(step.target, recorder.request, ctx)
-        except AttemptFailed as error:
-            return Failed(error.failure, error.partial)
-        except asyncio.CancelledError:
-            if was_to_end():
-                raise
-            return plugin_failed(backend.name, hook, "cancelled itself")
-        except BaseException as error:  # whatever a plugin raises, sys.exit included
-            if isinstance(error, GeneratorExit) or is_ctrl_c(error):
-                raise
-            return plugin_failed(backend.name, hook, raised(error))
-        if isinstance(completion, Completion):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err
-            return Answered(completion)
-        return plugin_failed(backend.name, hook, f"returned {type(completion).__name__}, not a Completion")
+
+def work(here: OpenBackends, recorder: Recorder, step: Attempt) -> Coroutine[Any, Any, object]:
+    """What a backend does for an attempt. Raises `AttemptFailed` where there is none."""
+    target, request = step.target, recorder.request
+    backend = recorder.ctx.snapshot.hooks.backends.get(target.backend)
+    if backend is None:
+        raise AttemptFailed(Failure.of("plugin", f"{target}: no active backend has this name", delivery="not_sent"))
+    ctx = AttemptContext(recorder.request_id, step.number, step.time_limit)
+    if backend not in here.ready:
+        return opened_first(here, backend, target, request, ctx)
+    return backend.complete(target, request, ctx)
+
+
+async def opened_first(
+    here: OpenBackends, backend: Backend, target: Target, request: Request, ctx: AttemptContext
+) -> object:
+    """The same for a backend that is not open here yet."""
+    await here.open(backend)
+    return await backend.complete(target, request, ctx)
+
+
+def whole(answer: object, plugin: str) -> Outcome:
+    """What comes of a backend's work that has returned."""
+    if isinstance(answer, Completion):
+        return answer
+    return at_fault(plugin, f"returned {type(answer).__name__}, not a Completion")
+
+
+def failed(error: BaseException, plugin: str) -> Outcome:
+    """What comes of a backend's work that has raised. What ends the request itself is raised again."""
+    if isinstance(error, AttemptFailed):
+        return Failed(error.failure, error.partial)
+    if isinstance(error, TimeIsUp):
+        return TIMED_OUT
+    if isinstance(error, CancelledItself):
+        return at_fault(plugin, "cancelled itself")
+    if isinstance(error, (asyncio.CancelledError, GeneratorExit)) or is_ctrl_c(error):
+        raise error
+    return at_fault(plugin, raised(error))
+
+
+def at_fault(plugin: str, what: str) -> Failed:
+    """The outcome where the backend plugin itself is at fault."""
+    return Failed(Failure.of_plugin(plugin, "complete", what))
 
 
 def tell(steps: Plan, error: BaseException) -> None:
@@ -83,9 +109,3 @@ def tell(steps: Plan, error: BaseException) -> None:
     except BaseException as same:
         if same is not error:
             raise
-
-
-def plugin_failed(plugin: str, hook: str, what: str, partial: Completion | None = None) -> Failed:
-    """The outcome where a backend plugin itself is at fault; no provider is blamed."""
-    delivery = "not_sent" if hook == "start_backend" else "possibly_billed"
-    return Failed(Failure.of("plugin", f"plugin {plugin}: {hook} {what}", code=hook, delivery=delivery), partial)

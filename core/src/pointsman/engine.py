@@ -27,8 +27,8 @@ from .rollouts.overlays import Overlays
 from .snapshot import Snapshot
 from .verdicts import GateStatus
 
-CarryOut: TypeAlias = Callable[[OpenBackends, Recorder, float], Coroutine[Any, Any, Completion]]
-"""What makes a request's answer: with the backends that are open in its loop, within so many seconds."""
+CarryOut: TypeAlias = Callable[["asyncio.Task[Any]", OpenBackends, Recorder, float], Coroutine[Any, Any, Completion]]
+"""What makes a request's answer: in this task, with the backends that are open in its loop, within so many seconds."""
 
 CLOSED = "the router is closed; build a new one"
 
@@ -111,19 +111,20 @@ class Engine:
 
     async def serve(self, call: Call, carry_out: CarryOut) -> Completion:
         """One request, by the configuration that is current when it begins."""
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a request runs in a task")
-        here = self._loops.here(task.get_loop())
+        here = self._loops.here(loop)
         cancelled_before = task.cancelling()
         here.requests.enter(task)
         generation = self._generations.begin(begun := call)
         try:
             if call.snapshot is not generation.snapshot:
                 call = call.by(generation.snapshot)
-            listener = self._delivery.emitter(here.pid)
-            recorder = Recorder.of(call.request, generation.snapshot, listener, here.chance, here.pid)
-            return await carry_out(here, recorder, call.time_allowed)
+            listener = self._delivery.emitter()
+            recorder = Recorder.of(call.request, generation.snapshot, listener, here.chance)
+            return await carry_out(task, here, recorder, call.time_allowed)
         except asyncio.CancelledError:
             if here.requests.was_ended(task, cancelled_before):
                 raise RouterClosed("the router was closed while this request was in flight") from None

@@ -109,6 +109,12 @@ class Failure:
             **known,
         )
 
+    @classmethod
+    def of_plugin(cls, plugin: str, hook: str, what: str) -> "Failure":
+        """A backend plugin itself is at fault; no provider is blamed."""
+        delivery: Delivery = "not_sent" if hook == "start_backend" else "possibly_billed"
+        return cls.of("plugin", f"plugin {plugin}: {hook} {what}", code=hook, delivery=delivery)
+
     def __str__(self) -> str:
         return f"{self.message} [{self.detail}]" if self.detail else self.message
 

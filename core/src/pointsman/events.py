@@ -10,7 +10,7 @@ key and no URL.
 
 from collections.abc import Mapping
 from contextvars import Context
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from attrs import field, frozen
 
@@ -135,10 +135,16 @@ class AttemptFinished(_Event):
 class RequestFinished(_Event):
     """A request ended. `decision` is the record that the caller has too."""
 
-    outcome: RequestOutcome
-    duration: float
-    """Seconds."""
     decision: Decision
+
+    @property
+    def outcome(self) -> RequestOutcome:
+        return cast("RequestOutcome", self.decision.outcome)
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.decision.duration or 0.0
 
 
 CircuitScope: TypeAlias = Literal["target", "backend", "quota"]

@@ -4,7 +4,6 @@ The request writes as long as there is room; a reader that does not keep up hold
 """
 
 import asyncio
-import os
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
@@ -13,6 +12,7 @@ from contextlib import suppress
 from .chat import Chunk, Completion
 from .decision import Decision
 from .errors import UsageError
+from .per_process import process_id
 
 READ_AHEAD = 64
 """Chunks that are read before anyone asks for them."""
@@ -40,13 +40,13 @@ class Flow(ABC):
         """Names the request that writes; called in its loop."""
         self.loop = asyncio.get_running_loop()
         self.task = task
-        self._process = os.getpid()
+        self._process = process_id()
         task.add_done_callback(self._on_end)
 
     def drop(self) -> None:
         """Nobody reads on: the request ends, unless its loop has. May be called from any thread."""
         self.abandoned = True
-        if self.task is not None and self.loop is not None and not self.task.done() and self._process == os.getpid():
+        if self.task is not None and self.loop is not None and not self.task.done() and self._process == process_id():
             with suppress(RuntimeError):  # the loop is closed
                 self.loop.call_soon_threadsafe(self.task.cancel)
 
@@ -100,17 +100,19 @@ class LoopFlow(Flow):
             self._room.set()
         return chunk
 
-    def check_here(self) -> None:
-        """Raises `UsageError` in another event loop than the request's: neither could wake the other."""
-        if asyncio.get_running_loop() is not self.loop:
+    def check_here(self) -> asyncio.AbstractEventLoop:
+        """The request's event loop. Raises `UsageError` in another: neither could wake the other."""
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:
             raise UsageError("this stream was begun in another event loop; read and close it there")
+        return loop
 
     async def wait(self) -> None:
         """Returns when it is worth looking again."""
-        self.check_here()
+        loop = self.check_here()
         if self._reader is not None:
             raise UsageError("another task waits for this stream's next chunk; read it in one task")
-        self._reader = asyncio.get_running_loop().create_future()
+        self._reader = loop.create_future()
         try:
             await self._reader
         finally:
@@ -133,7 +135,7 @@ class ThreadFlow(Flow):
         """The next chunk; waits for it. None when the request has ended and everything was taken."""
         while (chunk := self._pop()) is None:
             # Before the lock, which may have been held when the process forked.
-            if os.getpid() != self._process:
+            if process_id() != self._process:
                 raise UsageError("this stream was begun in another process; read it there")
             with self._changed:
                 self._changed.wait_for(lambda: self.chunks or self._ended)
@@ -153,7 +155,7 @@ class ThreadFlow(Flow):
         """Cancels the request, and waits up to `timeout` seconds until it has released everything."""
         if self.task is None or self.loop is None or self.loop.is_closed():
             return
-        if self._ended or os.getpid() != self._process:
+        if self._ended or process_id() != self._process:
             return
         self.loop.call_soon_threadsafe(self.task.cancel)
         with self._changed:

@@ -5,7 +5,7 @@ chains. A chain knows its steps' plugin names, so "why did my request go there?"
 """
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -71,7 +71,7 @@ class Backend:
     """The methods of one backend plugin. Equal where the plugin is the same object under the same name."""
 
     name: str
-    complete: Callable[[Target, Request, AttemptContext], Awaitable[Completion]]
+    complete: Callable[[Target, Request, AttemptContext], Coroutine[Any, Any, Completion]]
     stream: Callable[[Target, Request, AttemptContext], AsyncIterator[Chunk]] | None
     start: Callable[[str], Awaitable[None]] | None
     ping: Callable[[], Awaitable[str | None]] | None

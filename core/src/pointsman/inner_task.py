@@ -22,44 +22,25 @@ Callback = Callable[[Any], object]
 class InnerTask:
     """What a coroutine sees as its task. It runs in a copy of the caller's context, and is done when that is over."""
 
-    __slots__ = (
-        "__weakref__",
-        "_callbacks",
-        "_caller",
-        "_cancelled_before",
-        "_done",
-        "_fut_waiter",
-        "_must_cancel",
-        "_name",
-        "_requests",
-        "_waiter",
-        "_work",
-        "came",
-        "context",
-        "loop",
-    )
+    _requests = 0
+    _must_cancel = False
+    _fut_waiter: "asyncio.Future[Any] | None" = None
+    """What the coroutine waits for. Under these two names anyio looks for them."""
+    _waiter: "asyncio.Future[Any] | None" = None
+    """What the caller's task waits for meanwhile."""
+    _done = False
+    _name: str | None = None
+    _callbacks: tuple[tuple[Callback, Context | None], ...] = ()
+    came: asyncio.CancelledError | None = None
+    """The cancellation of the caller, once it has reached the coroutine."""
 
-    def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
-        caller = asyncio.current_task()
-        if caller is None:
-            raise RuntimeError("a request runs in a task")
+    def __init__(self, work: Coroutine[Any, Any, Any], caller: "asyncio.Task[Any]") -> None:
         self.loop = caller.get_loop()
         self._work = work
         self._caller = caller
         # A cancellation that has not arrived yet is one of those to come.
         self._cancelled_before = caller.cancelling() - getattr(caller, "_must_cancel", False)
-        self._requests = 0
-        self._must_cancel = False
-        self._fut_waiter: asyncio.Future[Any] | None = None
-        """What the coroutine waits for. Under these two names anyio looks for them."""
-        self._waiter: asyncio.Future[Any] | None = None
-        """What the caller's task waits for meanwhile."""
-        self._done = False
-        self._name: str | None = None
-        self._callbacks: list[tuple[Callback, Context | None]] | None = None
         self.context = copy_context()
-        self.came: asyncio.CancelledError | None = None
-        """The cancellation of the caller, once it has reached the coroutine."""
 
     # As any task
 
@@ -87,11 +68,11 @@ class InnerTask:
         if self._done:
             self.loop.call_soon(fn, self, context=context)
         else:
-            self._callbacks = [*(self._callbacks or ()), (fn, context)]
+            self._callbacks = (*self._callbacks, (fn, context))
 
     def remove_done_callback(self, fn: Callback, /) -> int:
-        before = self._callbacks or []
-        self._callbacks = [one for one in before if one[0] != fn]
+        before = self._callbacks
+        self._callbacks = tuple(one for one in before if one[0] != fn)
         return len(before) - len(self._callbacks)
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
@@ -166,10 +147,6 @@ class InnerTask:
             return False
         self.came = error
         return True
-
-    def ended_by(self) -> BaseException | None:
-        """The caller's cancellation, unless it was taken back."""
-        return self.came if self.came is not None and self._caller_is_cancelled() else None
 
     def end(self) -> None:
         """The coroutine is over."""

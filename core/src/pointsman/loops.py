@@ -6,7 +6,6 @@ loop itself finalises closes them, so `asyncio.run` five times in a row leaks no
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import suppress
 from random import Random
@@ -18,6 +17,7 @@ from .asking import is_ctrl_c, raised
 from .errors import AttemptFailed, Failure, RouterClosed
 from .hooks import Backend
 from .in_flight import InFlight
+from .per_process import process_id
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class OpenBackends:
     """The backends that are open in one loop of one process."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
+        self.pid = process_id()
         self.ready: set[Backend] = set()
         """Those that need no opening any more."""
         self.requests = InFlight()
@@ -49,7 +49,10 @@ class OpenBackends:
         self._patience = CLOSE_TIMEOUT
 
     async def open(self, backend: Backend) -> None:
-        """Returns when the backend is open here; the first caller opens it, the others wait for that."""
+        """Returns when the backend is open here; the first caller opens it, the others wait for that.
+
+        Raises `AttemptFailed` where it cannot be opened.
+        """
         opening = self._opened.get(backend)
         if opening is None or (opening.done() and _failed(opening)):
             if backend.start is None and backend.close is None:
@@ -62,6 +65,8 @@ class OpenBackends:
         if not opening.done():
             # Waited for, not awaited: a request that is cancelled does not take the backend away from the others.
             await asyncio.wait((opening,))
+        if opening.cancelled():
+            raise AttemptFailed(Failure.of_plugin(backend.name, "start_backend", "cancelled itself"))
         opening.result()
         if self._opened.get(backend) is opening:  # not closed meanwhile
             self.ready.add(backend)
@@ -112,15 +117,14 @@ class OpenBackends:
 
 
 async def _start(backend: Backend) -> None:
-    """Starts a backend. Where it calls sys.exit or the like, that does not end the loop."""
+    """Starts a backend. Whatever its plugin raises, sys.exit included, is a failure of the attempt that wants it."""
     try:
         if backend.start is not None:
             await backend.start(backend.name)
-    except (SystemExit, KeyboardInterrupt) as error:
-        if is_ctrl_c(error):
+    except BaseException as error:
+        if isinstance(error, (AttemptFailed, asyncio.CancelledError, GeneratorExit)) or is_ctrl_c(error):
             raise
-        what = f"plugin {backend.name}: start_backend {raised(error)}"
-        raise AttemptFailed(Failure.of("plugin", what, code="start_backend", delivery="not_sent")) from None
+        raise AttemptFailed(Failure.of_plugin(backend.name, "start_backend", raised(error))) from None
 
 
 def _failed(opening: asyncio.Future[None]) -> bool:
@@ -163,9 +167,9 @@ class Loops:
         """Those of the running loop, which may be given. A forked child begins with none of its parent's."""
         loop = loop or asyncio.get_running_loop()
         latest, found = self._latest
-        if latest() is not loop or found.pid != os.getpid():
+        if latest() is not loop or found.pid != process_id():
             found = self._by_loop.get(loop)
-            if found is None or found.pid != os.getpid():
+            if found is None or found.pid != process_id():
                 found = self._by_loop[loop] = OpenBackends()
             self._latest = ref(loop), found
         return found
@@ -198,7 +202,7 @@ class Loops:
                 logger.warning("an event loop did not close its backends within %.3g s", timeout)
 
     def _running(self) -> Iterator[tuple[asyncio.AbstractEventLoop, OpenBackends]]:
-        pid = os.getpid()
+        pid = process_id()
         for reference in self._by_loop.keyrefs():  # a list, so that other threads may begin loops meanwhile
             loop = reference()
             backends = self._by_loop.get(loop) if loop is not None else None

@@ -2,9 +2,24 @@
 
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+@cache
+def process_id() -> int:
+    """This process's id. The system is asked once in each process: a call of it takes as long as many of Python's."""
+    _watch_forks()
+    return os.getpid()
+
+
+@cache
+def _watch_forks() -> None:
+    """Has a forked child ask anew. Not when this is imported, which has no effects."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=process_id.cache_clear)
 
 
 class PerProcess(Generic[T]):
@@ -19,11 +34,7 @@ class PerProcess(Generic[T]):
 
     def here(self) -> T:
         """This process's value."""
-        return self.of(os.getpid())
-
-    def of(self, process: int) -> T:
-        """The value of the process that has this id, which is this process: for who has asked for it already."""
-        found = self._by_process.get(process)
+        found = self._by_process.get(process_id())
         if found is None:
-            found = self._by_process.setdefault(process, self._make())
+            found = self._by_process.setdefault(process_id(), self._make())
         return found

@@ -28,17 +28,15 @@ async def ping(backends: Mapping[str, Backend], time_limit: float) -> dict[str, 
 
 async def _ping(backend: Backend, opened: OpenBackends) -> str | Failure:
     assert backend.ping is not None  # noqa: S101 - its callers see to that
-    hook = "start_backend"
     try:
         await opened.open(backend)
-        hook = "ping_backend"
         said = await backend.ping()
     except AttemptFailed as error:
         return error.failure
     except BaseException as error:
         if isinstance(error, (asyncio.CancelledError, GeneratorExit)) or is_ctrl_c(error):
             raise
-        return Failure.of("plugin", f"plugin {backend.name}: {hook} {raised(error)}")
+        return Failure.of_plugin(backend.name, "ping_backend", raised(error))
     if said is None or isinstance(said, str):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err
         return printable(said or "answers")
-    return Failure.of("plugin", f"plugin {backend.name}: {hook} returned {type(said).__name__}, not text")
+    return Failure.of_plugin(backend.name, "ping_backend", f"returned {type(said).__name__}, not text")

@@ -64,13 +64,6 @@ class Relay:
 
 
 @define
-class Answered:
-    """The whole answer is there."""
-
-    completion: Completion
-
-
-@define
 class Committed:
     """The first content of a stream is there."""
 
@@ -94,7 +87,8 @@ class TimedOut:
 
 
 Step: TypeAlias = Attempt | Pause | Relay
-Outcome: TypeAlias = Answered | Committed | Failed | TimedOut
+Outcome: TypeAlias = Completion | Committed | Failed | TimedOut
+"""Of an attempt. A `Completion` is its whole answer."""
 Plan: TypeAlias = Generator[Step, Outcome | None, Completion]
 
 
@@ -278,9 +272,9 @@ def _attempt(
     except BaseException as error:
         _finish(recorder, admission, "abandoned" if isinstance(error, GeneratorExit) else "cancelled")
         raise
-    if isinstance(outcome, Answered):
-        _finish(recorder, admission, "answered", answer=outcome.completion)
-        return outcome.completion
+    if isinstance(outcome, Completion):
+        _finish(recorder, admission, "answered", None, outcome)
+        return outcome
     if isinstance(outcome, Failed):
         failed = outcome
     else:

@@ -1,7 +1,6 @@
 """The synchronous face's way in: one event loop in one daemon thread, started by the first call."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
@@ -9,6 +8,7 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from .errors import RouterClosed
+from .per_process import PerProcess
 
 T = TypeVar("T")
 
@@ -155,7 +155,7 @@ class Portal:
     """Runs coroutines for callers that have no loop. A forked child starts a thread of its own."""
 
     def __init__(self) -> None:
-        self._by_process: dict[int, _Process] = {}
+        self._by_process = PerProcess(_Process)
         self._closed = False
 
     def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -173,7 +173,7 @@ class Portal:
             raise
 
     def _begin(self, request: _Request[T]) -> None:
-        here = self._here()
+        here = self._by_process.here()
         with here.lock:
             # Under the lock, so that nothing comes into the loop after its end was asked for.
             if self._closed:
@@ -184,7 +184,7 @@ class Portal:
 
     def close(self, timeout: float) -> None:
         """Stops the thread; requests in flight are cancelled."""
-        here = self._here()
+        here = self._by_process.here()
         with here.lock:
             self._closed = True
             thread = here.thread
@@ -192,8 +192,3 @@ class Portal:
                 thread.stop()
         if thread is not None:
             thread.join(timeout)
-
-    def _here(self) -> _Process:
-        # The process is looked at before any lock is: a lock may have been held when the process forked.
-        pid = os.getpid()
-        return self._by_process.get(pid) or self._by_process.setdefault(pid, _Process())

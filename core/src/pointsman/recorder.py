@@ -1,6 +1,5 @@
 """Writes one request's story down once: as the decision record, and as events."""
 
-import os
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from random import Random
@@ -32,14 +31,13 @@ class Recorder:
         snapshot: Snapshot,
         listener: Callable[[Event], None] | None = None,
         chance: Random | None = None,
-        process: int | None = None,
     ) -> Self:
         """The record of a request that begins now, by a configuration; without a listener nobody is told.
 
-        Its id and its seed are left to `chance`, which nobody has seeded. `process` is this one's id.
+        Its id and its seed are left to `chance`, which nobody has seeded.
         """
         bits = (chance or Random()).getrandbits(128)
-        ctx = DecisionContext(snapshot, bits >> 80, monotonic, listener, time, process or os.getpid())
+        ctx = DecisionContext(snapshot, bits >> 80, monotonic, listener, time)
         return cls(bits.to_bytes(16, "big").hex(), request, ctx, copy_context())
 
     def __init__(self, request_id: str, request: Request, ctx: DecisionContext, context: Context) -> None:
@@ -117,8 +115,7 @@ class Recorder:
     def request_finished(self, outcome: RequestOutcome, why: str = "") -> Decision:
         decision = self.ended = self.decision(outcome, why)
         if self._emit:
-            duration = decision.duration or 0.0
-            self._emit(RequestFinished(self._about, self._wall_clock(), outcome, duration, decision))
+            self._emit(RequestFinished(self._about, self._wall_clock(), decision))
         return decision
 
     def decision(

@@ -7,17 +7,18 @@ clock. Nothing reaches the reader before the plan has committed to the answer.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 from .asking import raised
 from .assembly import Assembly, shortcoming
 from .chat import Chunk, Completion
 from .context import AttemptContext
-from .driver import Driver, plugin_failed, tell
+from .driver import tell
 from .errors import AttemptFailed, Failure
 from .flow import Flow
 from .hooks import Backend
-from .loops import OpenBackends
-from .plan import Answered, Attempt, Committed, Failed, Outcome, Pause, Relay, TimedOut, plan
+from .loops import Loops, OpenBackends
+from .plan import Attempt, Committed, Failed, Outcome, Pause, Relay, TimedOut, plan
 from .recorder import Recorder
 from .time_limit import release, when_caught_up
 
@@ -27,56 +28,67 @@ MOST_HELD = 1000
 """Chunks that may come before the first content: far more than any server sends, and bounded all the same."""
 
 
-async def stream(driver: Driver, flow: Flow, here: OpenBackends, recorder: Recorder, time_allowed: float) -> Completion:
-    """The whole answer, once every chunk of it went through `flow`; or the `RouteError` that its plan ends with."""
-    steps = plan(recorder, time_allowed)
-    relayed: _RelayedAttempt | None = None
-    try:
-        step = next(steps)
-        while True:
-            outcome: Outcome | None = None
-            if isinstance(step, Attempt):
-                driver.loops.check_open()
-                relayed = _RelayedAttempt(here, step, recorder, flow)
-                outcome = await relayed.until_first_content()
-            elif isinstance(step, Pause):
-                await asyncio.sleep(step.seconds)
-            elif relayed is not None:
-                outcome = await relayed.until_end(step)
-            if relayed is not None and not isinstance(outcome, Committed):
-                await relayed.release()
-                relayed = None
-            step = steps.send(outcome)
-    except StopIteration as stop:
-        answer: Completion = stop.value
-        if answer.decision is not None and answer.decision.outcome == "last_resort":
-            flow.decision = answer.decision  # before the only chunk: its reader may be another thread
-            flow.write(Chunk(text=answer.text, finish_reason=answer.finish_reason))
-        return answer
-    except GeneratorExit as error:
-        # The coroutine is dropped with its loop: there is nothing left to wait with.
-        tell(steps, error)
-        raise
-    except BaseException as error:
+class StreamDriver:
+    """Drives the plan of a streamed answer, and writes that to a flow."""
+
+    def __init__(self, loops: Loops, flow: Flow) -> None:
+        self.loops = loops
+        self.flow = flow
+
+    async def complete(
+        self, task: "asyncio.Task[Any]", here: OpenBackends, recorder: Recorder, time_allowed: float
+    ) -> Completion:
+        """The whole answer, once the flow had every chunk of it; or the `RouteError` that its plan ends with."""
+        steps = plan(recorder, time_allowed)
+        relayed: _RelayedAttempt | None = None
         try:
-            if relayed is not None:
-                await relayed.release()
-        finally:  # cancelled once more, perhaps
-            tell(steps, GeneratorExit() if flow.abandoned else error)
-        raise
-    finally:
-        flow.decision = recorder.ended
+            step = next(steps)
+            while True:
+                outcome: Outcome | None = None
+                if isinstance(step, Attempt):
+                    self.loops.check_open()
+                    relayed = _RelayedAttempt(task.get_loop(), here, step, recorder, self.flow)
+                    outcome = await relayed.until_first_content()
+                elif isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                elif relayed is not None:
+                    outcome = await relayed.until_end(step)
+                if relayed is not None and not isinstance(outcome, Committed):
+                    await relayed.release()
+                    relayed = None
+                step = steps.send(outcome)
+        except StopIteration as stop:
+            answer: Completion = stop.value
+            if answer.decision is not None and answer.decision.outcome == "last_resort":
+                self.flow.decision = answer.decision  # before the only chunk: its reader may be another thread
+                self.flow.write(Chunk(text=answer.text, finish_reason=answer.finish_reason))
+            return answer
+        except GeneratorExit as error:
+            # The coroutine is dropped with its loop: there is nothing left to wait with.
+            tell(steps, error)
+            raise
+        except BaseException as error:
+            try:
+                if relayed is not None:
+                    await relayed.release()
+            finally:  # cancelled once more, perhaps
+                tell(steps, GeneratorExit() if self.flow.abandoned else error)
+            raise
+        finally:
+            self.flow.decision = recorder.ended
 
 
 class _RelayedAttempt:
     """One attempt at a streamed answer."""
 
-    def __init__(self, here: OpenBackends, step: Attempt, recorder: Recorder, flow: Flow) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, here: OpenBackends, step: Attempt, recorder: Recorder, flow: Flow
+    ) -> None:
         self._here = here
         self._step = step
         self._flow = flow
         self._recorder = recorder
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._assembly = Assembly()
         self._first: asyncio.Future[Outcome] = self._loop.create_future()
         self._end: asyncio.Future[Outcome] = self._loop.create_future()
@@ -143,7 +155,7 @@ class _RelayedAttempt:
             if not self._loop.is_closed():  # it may have been dropped with its loop
                 # Whoever cancels from outside has resolved both before.
                 what = "cancelled itself" if isinstance(error, asyncio.CancelledError) else raised(error)
-                self._resolve(plugin_failed(self._step.target.backend, "stream", what, self._assembly.completion()))
+                self._resolve(self._at_fault(what))
             raise
         self._resolve(outcome)
 
@@ -156,11 +168,9 @@ class _RelayedAttempt:
         if backend is None or backend.stream is None:
             return Failed(Failure.of("plugin", f"{step.target}: no active backend streams it", delivery="not_sent"))
         ctx = AttemptContext(request_id=recorder.request_id, number=step.number, time_limit=step.time_left)
-        hook = "start_backend"
         wrong: str | None = None
         try:
             await self._here.open(backend)
-            hook = "stream"
             chunks = backend.stream(step.target, recorder.request, ctx)
             if isinstance(chunks, AsyncIterator):  # pyright: ignore[reportUnnecessaryIsInstance] - a plugin may err
                 wrong = await self._relay(chunks, backend.name)
@@ -173,8 +183,12 @@ class _RelayedAttempt:
         except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, sys.exit included
             wrong = raised(error)
         if wrong is not None:
-            return plugin_failed(backend.name, hook, wrong, self._assembly.completion())
+            return self._at_fault(wrong)
         return self._ended()
+
+    def _at_fault(self, what: str) -> Failed:
+        """The outcome where the backend plugin itself is at fault."""
+        return Failed(Failure.of_plugin(self._step.target.backend, "stream", what), self._assembly.completion())
 
     def _ended(self) -> Outcome:
         """The answer, where the stream ended as one does."""
@@ -185,7 +199,7 @@ class _RelayedAttempt:
         if missing := shortcoming(answer):
             return Failed(missing, answer)
         self._hand_on_held()  # an answer can be nothing but its end
-        return Answered(answer)
+        return answer
 
     async def _relay(self, chunks: AsyncIterator[Chunk], plugin: str) -> str | None:
         """Takes every chunk in, and hands on those that say something, from the first content on.

@@ -8,13 +8,11 @@ import logging
 import os
 import weakref
 from collections.abc import Coroutine, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from time import time
 from types import TracebackType
 from typing import Any, Self
 
-from . import relaying
 from .chat import JSON, Completion, Message
 from .config import Config
 from .config_file import ConfigFile
@@ -29,6 +27,7 @@ from .loading import from_config
 from .loops import CLOSE_TIMEOUT, running_loop
 from .plan import explain
 from .recorder import Recorder
+from .relaying import StreamDriver
 from .rollouts.control import RolloutControl
 from .snapshot import Snapshot
 from .streams import AsyncStream, Open, Stream
@@ -236,7 +235,7 @@ class Router:
         async def open_request(flow: Flow) -> Completion:
             self._engine.check_open("the router was closed before this stream was read")
             # The clock starts here, when the first chunk is asked for.
-            return await self._serve(call, partial(relaying.stream, self._engine.driver, flow))
+            return await self._serve(call, StreamDriver(self._engine.driver.loops, flow).complete)
 
         return open_request
 

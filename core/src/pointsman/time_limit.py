@@ -26,14 +26,24 @@ CLOSINGS = 10
 """How often a coroutine is closed that waits for something else each time it is."""
 
 
+class TimeIsUp(TimeoutError):
+    """It took longer."""
+
+
+class CancelledItself(Exception):
+    """It raised a `CancelledError` although it was not to end."""
+
+
 @coroutine
-def within(seconds: float, work: Coroutine[Any, Any, T], plugin: str) -> Generator[Any, Any, T]:
-    """What `work` returns or raises; `TimeoutError` where that takes longer.
+def within(
+    seconds: float, work: Coroutine[Any, Any, T], plugin: str, caller: "asyncio.Task[Any]"
+) -> Generator[Any, Any, T]:
+    """What `work` returns or raises. Raises `TimeIsUp` where that takes longer, and `CancelledItself`.
 
     A cancellation of the caller reaches `work`, and is raised when `work` is over. Where it is to end, it has `GRACE`
     seconds for that.
     """
-    limited = _Limited(work)
+    limited = _Limited(work, caller)
     began = limited.loop.time()
     try:
         waits_for = limited.step(work.send, None)
@@ -59,7 +69,7 @@ def within(seconds: float, work: Coroutine[Any, Any, T], plugin: str) -> Generat
         if (ended := limited.ended_by()) is None:
             return over.value
     except asyncio.CancelledError as error:
-        ended = limited.ended_by() or error
+        ended = limited.ended_by() or CancelledItself()
     else:
         ended = limited.ended_by() or asyncio.CancelledError()
     finally:
@@ -67,24 +77,14 @@ def within(seconds: float, work: Coroutine[Any, Any, T], plugin: str) -> Generat
     raise ended
 
 
-def was_to_end() -> bool:
-    """Whether what runs here was to end: its time was up, or its caller cancelled. Else a cancellation is its own."""
-    task: object = asyncio.current_task()
-    return not isinstance(task, _Limited) or task.ended_by() is not None
-
-
 class _Limited(InnerTask):
     """An inner task that is to end in time."""
 
-    __slots__ = ("_passed", "_timer", "given_up")
-
-    def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
-        InnerTask.__init__(self, work)
-        self._timer: asyncio.TimerHandle | None = None
-        self._passed = False
-        """Whether its time was up."""
-        self.given_up = False
-        """Whether it has gone on although it was to end."""
+    _timer: asyncio.TimerHandle | None = None
+    _passed = False
+    """Whether its time was up."""
+    given_up = False
+    """Whether it has gone on although it was to end."""
 
     def begin(self, until: float) -> None:
         """It has time until then, on the loop's clock."""
@@ -97,10 +97,13 @@ class _Limited(InnerTask):
         return heard
 
     def ended_by(self) -> BaseException | None:
-        return InnerTask.ended_by(self) or (TimeoutError() if self._passed else None)
+        """The caller's cancellation, unless that was taken back; or that its time was up."""
+        if self.came is not None and self._caller_is_cancelled():
+            return self.came
+        return TimeIsUp() if self._passed else None
 
     def end(self) -> None:
-        InnerTask.end(self)
+        super().end()
         if self._timer is not None:
             self._timer.cancel()
 

@@ -86,7 +86,7 @@ class Breaker(Gate):
 
     @hookimpl
     def admit(self, target: Target, ctx: DecisionContext) -> Permit | SkipTarget:
-        here = self._here.of(ctx.process)
+        here = self._here.here()
         known = here.permits.get(target)
         if known is not None and here.store.still_holds(known.lease):
             return known
@@ -122,7 +122,7 @@ class Breaker(Gate):
             GateStatus(
                 scope=one.key.scope, name=one.key.name, state=one.state, why=one.why, retry_after=one.retry_after
             )
-            for one in self._here.of(ctx.process).store.readings(ctx.now)
+            for one in self._here.here().store.readings(ctx.now)
         ]
 
 

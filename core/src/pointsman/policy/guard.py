@@ -124,7 +124,7 @@ class Guard(ModelSelection, MetricEmission):
 
     @hookimpl
     def select_model(self, request: Request, candidates: tuple[Target, ...], ctx: DecisionContext) -> Selection | None:
-        here = self._here.of(ctx.process)
+        here = self._here.here()
         named = ctx.snapshot.config.rollout_of(request.task)
         if named is None:
             return None

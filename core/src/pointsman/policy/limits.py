@@ -80,7 +80,7 @@ class Limits(Gate):
             names = self._limited[target] = tuple(name for name in _names(target) if name in known)
         if not names:
             return None
-        now, counts = ctx.now, self._counts.of(ctx.process)
+        now, counts = ctx.now, self._counts.here()
         with counts.lock:
             free, why = max(self._when_free(names, counts, now), default=(now, ""))
             if free <= now:
@@ -99,11 +99,11 @@ class Limits(Gate):
         permit: Permit,
         outcome: AttemptOutcome | None,
         failure: Failure | None,  # noqa: ARG002 - an attempt counts, whatever came of it
-        ctx: DecisionContext,
+        ctx: DecisionContext,  # noqa: ARG002 - what is counted is the process's
     ) -> None:
         if not isinstance(permit, _Counted):
             raise TypeError(f"a permit of another gate: {type(permit).__name__}")
-        counts = self._counts.of(ctx.process)
+        counts = self._counts.here()
         with counts.lock:
             for name in permit.names:
                 counts.running[name] -= 1

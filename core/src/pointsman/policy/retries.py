@@ -95,7 +95,7 @@ class Retries(FallbackDecision, Gate):
             if not tries or target in refused:
                 continue
             wait = self._wait(tries, state.ctx)
-            budget = self._budgets.of(state.ctx.process)
+            budget = self._budgets.here()
             if wait is not None and wait < state.time_left and budget.has_one(target):
                 # Paid for at the gate, when the attempt begins.
                 state.ctx.memory = {**(state.ctx.memory or {}), self: target}
@@ -105,7 +105,7 @@ class Retries(FallbackDecision, Gate):
     @hookimpl
     def admit(self, target: Target, ctx: DecisionContext) -> Permit | SkipTarget | None:
         """Pays for a retry; else wants to hear how an attempt ends where there is something to refill."""
-        budget = self._budgets.of(ctx.process)
+        budget = self._budgets.here()
         if ctx.memory and ctx.memory.pop(self, None) == target:
             return _Paid(target) if budget.spend(target) else SkipTarget("its budget of retries is spent")
         return None if budget.is_full(target) else Permit(target)
@@ -116,12 +116,12 @@ class Retries(FallbackDecision, Gate):
         permit: Permit,
         outcome: AttemptOutcome | None,
         failure: Failure | None,  # noqa: ARG002 - only an answer refills
-        ctx: DecisionContext,
+        ctx: DecisionContext,  # noqa: ARG002 - what is counted is the process's
     ) -> None:
         if outcome == "answered":
-            self._budgets.of(ctx.process).refill(permit.target, self.refill)
+            self._budgets.here().refill(permit.target, self.refill)
         elif outcome is None and isinstance(permit, _Paid):
-            self._budgets.of(ctx.process).refill(permit.target, 1.0)  # another gate refused, so it was not made
+            self._budgets.here().refill(permit.target, 1.0)  # another gate refused, so it was not made
 
     def _wait(self, tries: list[AttemptRecord], ctx: DecisionContext) -> float | None:
         """Seconds before another attempt, or None where that is no use."""

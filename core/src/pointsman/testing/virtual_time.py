@@ -15,7 +15,7 @@ from pointsman.decision import Decision
 from pointsman.errors import Delivery, Failure, Kind, RouteError
 from pointsman.events import Event
 from pointsman.intake import Call
-from pointsman.plan import Answered, Attempt, Committed, Failed, Outcome, Pause, Plan, Relay, Step, TimedOut, plan
+from pointsman.plan import Attempt, Committed, Failed, Outcome, Pause, Plan, Relay, Step, TimedOut, plan
 from pointsman.recorder import Recorder
 from pointsman.snapshot import Snapshot
 from pointsman.targets import Target
@@ -185,11 +185,11 @@ class Running:
         streams, target = self._call.request.stream, step.target
         match self._world.behaviour(step, self._into.number):
             case Answers(after=after, text=text, first_content=first):
-                answered = Answered(_completion(target, text))
+                answered = _completion(target, text)
                 if not streams:
                     return after, answered
                 first = after if first is None else min(first, after)
-                self._rest = _Rest(after - first, answered, answered.completion)
+                self._rest = _Rest(after - first, answered, answered)
                 return first, Committed(first)
             case Fails(failure=failure, after=after, partial=partial):
                 return after, Failed(_failure(failure), partial)

@@ -4,7 +4,6 @@ Without cookies, redirects and proxies from the environment. This module is impo
 wanted: a program that only looks at its configuration does without.
 """
 
-import os
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Mapping
@@ -22,6 +21,7 @@ from aiohttp.tracing import Trace
 from yarl import URL
 
 from pointsman.errors import Failure
+from pointsman.per_process import process_id
 
 from .connection import broken, reused_connection, unanswered
 from .way import Response
@@ -122,7 +122,7 @@ class _Connector(aiohttp.TCPConnector):
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - aiohttp leaves one type of it open
             ssl=tls, limit=0, resolver=aiohttp.ThreadedResolver()
         )
-        self._process = os.getpid()
+        self._process = process_id()
 
     def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -138,7 +138,7 @@ class _Connector(aiohttp.TCPConnector):
 
     @property
     def closed(self) -> bool:
-        return super().closed or self._process != os.getpid()
+        return super().closed or self._process != process_id()
 
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         # What a server does not read of an upload would keep a connection that is given up open, its bytes with it.
@@ -148,5 +148,5 @@ class _Connector(aiohttp.TCPConnector):
         super()._release(key, protocol, should_close=should_close)
 
     def __del__(self, _warnings: object = warnings) -> None:
-        if self._process == os.getpid():
+        if self._process == process_id():
             super().__del__(_warnings)

@@ -1,10 +1,11 @@
 """Where connections belong, and who uses them there."""
 
 import asyncio
-import os
 from typing import TypeAlias
 
 from attrs import define
+
+from pointsman.per_process import process_id
 
 from .way import Way
 
@@ -14,7 +15,7 @@ Place: TypeAlias = tuple[int, asyncio.AbstractEventLoop]
 
 def here() -> Place:
     """The process and the event loop that run this."""
-    return os.getpid(), asyncio.get_running_loop()
+    return process_id(), asyncio.get_running_loop()
 
 
 @define(eq=False)
