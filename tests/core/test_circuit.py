@@ -175,7 +175,7 @@ def test_a_busy_circuit_remembers_parts_of_the_window_and_not_every_attempt():
     circuit = Circuit(LIMITS)
     for number in range(3000):
         circuit.succeeded(0, 100.0 + number / 50)
-    assert len(circuit._recent._parts) == 30
+    assert len(circuit.lately._parts) == 30
 
 
 # Half open

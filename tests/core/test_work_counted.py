@@ -20,10 +20,10 @@ from pointsman.recorder import Recorder
 from tests.core.support import Collecting, Scripted, answer, failure
 from tests.support.counting import instructions, only_here
 
-REQUEST, FALLBACK = 2810, 2135
+REQUEST, FALLBACK = 2720, 2115
 """Instructions: for a request that is answered at once, and for one more attempt after a failure."""
 
-WITH_ALL = 3630
+WITH_ALL = 3430
 """Instructions for `acomplete` with a backend that answers at once: router, engine, driver, a sink's queue and all."""
 
 pytestmark = only_here

@@ -22,10 +22,10 @@ from pointsman_openai_compatible.streaming import chunks_of
 from tests.support.counting import instructions, only_here
 from tests.wire.loopback import a_request, a_target
 
-PIECE = 340
+PIECE = 337
 """Instructions for one that is nothing but text."""
 
-WHOLE = 1745
+WHOLE = 1740
 """Instructions for a whole answer, from the request to the `Completion`, without those of the HTTP library."""
 
 pytestmark = only_here

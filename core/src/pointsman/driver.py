@@ -42,7 +42,7 @@ class Driver:
                     plugin = step.target.backend
                     try:
                         answer = await within(step.time_limit, work(here, recorder, step), plugin, task)
-                        outcome = whole(answer, plugin)
+                        outcome = answer if isinstance(answer, Completion) else wrong(answer, plugin)
                     except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, sys.exit included
                         outcome = failed(error, plugin)
                     if in_turns:
@@ -77,10 +77,8 @@ async def opened_first(
     return await backend.complete(target, request, ctx)
 
 
-def whole(answer: object, plugin: str) -> Outcome:
-    """What comes of a backend's work that has returned."""
-    if isinstance(answer, Completion):
-        return answer
+def wrong(answer: object, plugin: str) -> Failed:
+    """What comes of a backend's work that has returned something else than a `Completion`."""
     return at_fault(plugin, f"returned {type(answer).__name__}, not a Completion")
 
 

@@ -55,7 +55,8 @@ class Engine:
     @property
     def snapshot(self) -> Snapshot:
         """The configuration that new requests begin with. Raises `RouterClosed` after the close."""
-        self.check_open(CLOSED)
+        if self._closed:
+            raise RouterClosed(CLOSED)
         return self._generations.current.snapshot
 
     def check_open(self, otherwise: str) -> None:

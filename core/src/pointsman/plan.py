@@ -143,7 +143,7 @@ def _select(recorder: Recorder) -> None:
         recorder.candidates = selection.targets
         if selection.assignment is not None:
             ctx.assignment = selection.assignment
-        recorder.steps.append(SelectionStep(step.plugin, selection.why, selection.targets))
+        recorder.steps += (SelectionStep(step.plugin, selection.why, selection.targets),)
         if not selection.targets:
             raise NoTarget(f"{step.plugin} left no target: {selection.why}")
 
@@ -162,31 +162,58 @@ def _serve(recorder: Recorder, deadline: float) -> Plan:
                 raise _ended(recorder, failed, f"waiting for {verdict.target} would pass the deadline")
             yield Pause(verdict.after)
             _time_left(recorder, failed, deadline)
-        admission = _admit(recorder, verdict.target)
-        if isinstance(admission, Refusal):
-            recorder.skipped[verdict.target] = _skip(verdict.target, admission, ctx.now)
-            if admission.until is not None:
-                opens[verdict.target] = admission.until
+        admission = _admit(recorder, verdict.target, opens)
+        if admission is None:
             continue
-        recorder.skipped.pop(verdict.target, None)
         try:
             time_left = _time_left(recorder, failed, deadline)
         except DeadlineExceeded:
             settle(admission, None, None, ctx)
             raise
-        outcome = yield from _attempt(recorder, verdict, admission, deadline, time_left)
+        time_limit, clipped = _time_limit(recorder, verdict.target, time_left)
+        recorder.attempt_started(verdict.target, time_limit, verdict.why)
+        begun = False
+        try:
+            outcome = yield Attempt(verdict.target, len(recorder.attempts) + 1, time_limit, time_left)
+            if isinstance(outcome, Committed):
+                begun = True
+                recorder.answer_begun(outcome.at)
+                outcome = yield Relay(ctx.snapshot.config.router.idle_timeout, deadline - ctx.now)
+        except BaseException as error:
+            _finish(recorder, admission, "abandoned" if isinstance(error, GeneratorExit) else "cancelled")
+            raise
         if isinstance(outcome, Completion):
+            _finish(recorder, admission, "answered", None, outcome)
             return outcome
-        failed = outcome
+        if begun:
+            clipped = deadline - ctx.now < SHORTEST
+        failed = _failed(outcome, time_limit, clipped=clipped, begun=begun)
+        _finish(recorder, admission, "failed", failed.failure, failed.partial)
+        if begun:
+            # Content was shown: whatever broke now, nothing may be tried in its place.
+            raise _ended(recorder, failed, "the stream broke after it had begun", StreamInterrupted)
 
 
-def _admit(recorder: Recorder, target: Target) -> Admission | Refusal:
-    """Asks the gate, unless the target's backend cannot do what is asked."""
-    if recorder.request.stream:
-        backend = recorder.ctx.snapshot.hooks.backends.get(target.backend)
-        if backend is not None and backend.stream is None:
-            return Refusal(plugin=target.backend, why="this backend does not stream")
-    return admit(target, recorder.ctx)
+def _admit(recorder: Recorder, target: Target, opens: dict[Target, float]) -> Admission | None:
+    """Asks the gate, unless the target's backend cannot do what is asked. None is a refusal: the target is skipped."""
+    cannot = _cannot_stream(recorder, target) if recorder.request.stream else None
+    answer = cannot or admit(target, recorder.ctx)
+    if not isinstance(answer, Refusal):
+        if recorder.skipped:
+            recorder.admitted(target)
+        return answer
+    recorder.refused(_skip(target, answer, recorder.ctx.now))
+    if answer.until is not None:
+        opens[target] = answer.until
+    return None
+
+
+def _cannot_stream(recorder: Recorder, target: Target) -> Refusal | None:
+    """The refusal where the target's backend does not stream."""
+    backend = recorder.ctx.snapshot.hooks.backends.get(target.backend)
+    if backend is None or backend.stream is not None:
+        return None
+    return Refusal(plugin=target.backend, why="this backend does not stream")
 
 
 def _verdict(
@@ -211,7 +238,7 @@ def _verdict(
         return Stop(f"the budget of {len(recorder.attempts)} attempts is spent")
     state = RouteState(
         candidates=candidates,
-        attempts=tuple(recorder.attempts),
+        attempts=recorder.attempts,
         skipped=tuple(skipped.values()),
         attempts_left=attempts_left,
         time_left=time_left,
@@ -255,40 +282,14 @@ def _skip(target: Target, refusal: Refusal, now: float) -> SkippedTarget:
     return SkippedTarget(target=target, why=refusal.why, plugin=refusal.plugin, retry_after=retry_after)
 
 
-def _attempt(
-    recorder: Recorder, verdict: Next, admission: Admission, deadline: float, time_left: float
-) -> Generator[Step, Outcome | None, Completion | Failed]:
-    """One attempt: its completion, or how it failed. Records it and settles its permits, once."""
-    ctx, target = recorder.ctx, verdict.target
-    time_limit, clipped = _time_limit(recorder, target, time_left)
-    recorder.attempt_started(target, time_limit, verdict.why)
-    begun = False
-    try:
-        outcome = yield Attempt(target, len(recorder.attempts) + 1, time_limit, time_left)
-        if isinstance(outcome, Committed):
-            begun = True
-            recorder.answer_begun(outcome.at)
-            outcome = yield Relay(ctx.snapshot.config.router.idle_timeout, deadline - ctx.now)
-    except BaseException as error:
-        _finish(recorder, admission, "abandoned" if isinstance(error, GeneratorExit) else "cancelled")
-        raise
-    if isinstance(outcome, Completion):
-        _finish(recorder, admission, "answered", None, outcome)
-        return outcome
+def _failed(outcome: Outcome | None, time_limit: float, *, clipped: bool, begun: bool) -> Failed:
+    """How an attempt failed. `clipped`: it was the caller's time that was too short; `begun`: content was shown."""
     if isinstance(outcome, Failed):
         failed = outcome
     else:
         partial = outcome.partial if isinstance(outcome, TimedOut) else None
-        if begun:
-            clipped = deadline - ctx.now < SHORTEST
         failed = Failed(timeout(time_limit, clipped=clipped, begun=begun), partial)
-    if begun:
-        # Content was shown: whatever broke now, nothing may be tried in its place.
-        failed = Failed(interrupted(failed.failure), failed.partial)
-    _finish(recorder, admission, "failed", failed.failure, failed.partial)
-    if begun:
-        raise _ended(recorder, failed, "the stream broke after it had begun", StreamInterrupted)
-    return failed
+    return Failed(interrupted(failed.failure), failed.partial) if begun else failed
 
 
 def _finish(

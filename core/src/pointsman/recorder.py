@@ -1,9 +1,10 @@
 """Writes one request's story down once: as the decision record, and as events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from random import Random
 from time import monotonic, time
+from types import MappingProxyType
 from typing import Self
 
 from .chat import Completion, Request
@@ -13,6 +14,8 @@ from .errors import Failure
 from .events import AttemptFinished, AttemptStarted, Event, RequestFinished, RequestInfo, RequestStarted
 from .snapshot import Snapshot
 from .targets import Target
+
+NOBODY: Mapping[Target, SkippedTarget] = MappingProxyType({})
 
 
 class _NoAnswer:
@@ -46,9 +49,9 @@ class Recorder:
         self.ctx = ctx
         self.began = ctx.began
         self.candidates: tuple[Target, ...] = ()
-        self.steps: list[SelectionStep] = []
-        self.attempts: list[AttemptRecord] = []
-        self.skipped: dict[Target, SkippedTarget] = {}
+        self.steps: tuple[SelectionStep, ...] = ()
+        self.attempts: tuple[AttemptRecord, ...] = ()
+        self.skipped: Mapping[Target, SkippedTarget] = NOBODY
         self._target: Target
         """That of the attempt that runs, as are the next three."""
         self._why: str
@@ -62,18 +65,20 @@ class Recorder:
         self._context = context
         self._wall_clock = ctx.wall_clock
 
-    @property
-    def path(self) -> str | None:
-        assignment = self.ctx.assignment
-        return assignment.path if assignment else None
-
     def request_started(self) -> None:
         if self._emit:
-            request = self.request
-            self._about = RequestInfo(
-                self.request_id, request.task, request.unit, self.path, request.labels, self._context
-            )
+            request, assignment = self.request, self.ctx.assignment
+            path = assignment.path if assignment else None
+            self._about = RequestInfo(self.request_id, request.task, request.unit, path, request.labels, self._context)
             self._emit(RequestStarted(self._about, self._wall_clock()))
+
+    def refused(self, skipped: SkippedTarget) -> None:
+        """The gate lets nobody through to a target."""
+        self.skipped = {**self.skipped, skipped.target: skipped}
+
+    def admitted(self, target: Target) -> None:
+        """The gate lets an attempt through, perhaps after it had not."""
+        self.skipped = {other: skipped for other, skipped in self.skipped.items() if other != target}
 
     def attempt_started(self, target: Target, time_limit: float, why: str) -> None:
         self._target, self._why, self._first_token = target, why, None
@@ -108,7 +113,7 @@ class Recorder:
             said.provider or (failure.provider if failure else None),
             said.inner,
         )
-        self.attempts.append(record)
+        self.attempts += (record,)
         if self._emit:
             self._emit(AttemptFinished(self._about, self._wall_clock(), record))
 
@@ -129,10 +134,10 @@ class Recorder:
             request.unit,
             request.model,
             self.candidates,
-            tuple(self.steps),
+            self.steps,
             ctx.assignment,
             ctx.seed,
-            tuple(self.attempts),
+            self.attempts,
             tuple(self.skipped.values()),
             self.attempts[-1].target if outcome == "answered" else serving,
             outcome,

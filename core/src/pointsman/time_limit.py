@@ -74,13 +74,16 @@ def within(
         ended = limited.ended_by() or asyncio.CancelledError()
     finally:
         limited.end()
+        if limited.timer is not None:
+            limited.timer.cancel()
     raise ended
 
 
 class _Limited(InnerTask):
     """An inner task that is to end in time."""
 
-    _timer: asyncio.TimerHandle | None = None
+    timer: asyncio.TimerHandle | None = None
+    """What happens to it next, where nothing else does."""
     _passed = False
     """Whether its time was up."""
     given_up = False
@@ -88,7 +91,7 @@ class _Limited(InnerTask):
 
     def begin(self, until: float) -> None:
         """It has time until then, on the loop's clock."""
-        self._timer = self.loop.call_at(until, self._is_due)
+        self.timer = self.loop.call_at(until, self._is_due)
 
     def hears(self, error: BaseException | None) -> bool:
         heard = super().hears(error)
@@ -102,11 +105,6 @@ class _Limited(InnerTask):
             return self.came
         return TimeIsUp() if self._passed else None
 
-    def end(self) -> None:
-        super().end()
-        if self._timer is not None:
-            self._timer.cancel()
-
     def _is_due(self) -> None:
         when_caught_up(self._pass)
 
@@ -117,9 +115,9 @@ class _Limited(InnerTask):
             self.interrupt()
 
     def _hurry(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self.loop.call_later(GRACE, self._give_up)
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = self.loop.call_later(GRACE, self._give_up)
 
     def _give_up(self) -> None:
         if not self.done():

@@ -58,8 +58,8 @@ class Circuit:
         """While open: when a probe may go. While half open: when the lease of the probe ends."""
         self._openings = 0
         """How often it has opened since it was last closed."""
-        self._in_a_row = 0
-        self._recent = _Recent(thresholds.window)
+        self.lately = Lately(thresholds.window)
+        """All that an answer changes while the circuit is closed."""
 
     def admits(self, now: float) -> bool:
         """Whether an attempt may go now."""
@@ -88,16 +88,11 @@ class Circuit:
         if self.state == "half_open":
             self._move("closed")
             self.why = ""
-            self._openings = self._in_a_row = 0
-            self._recent.clear()
+            self._openings = 0
+            self.lately.clear()
             return Change("half_open", "closed", "an attempt succeeded")
-        self.answered(now)
+        self.lately.succeeded(now)
         return None
-
-    def answered(self, now: float) -> None:
-        """An attempt was answered that nothing has moved since: the circuit is closed."""
-        self._in_a_row = 0
-        self._recent.add(now)
 
     def failed(self, generation: int, now: float, draw: float, why: str) -> Change | None:
         """An attempt of `generation` failed in a way that counts."""
@@ -105,14 +100,13 @@ class Circuit:
             return None
         if self.state == "half_open":
             return self._open(now, self._next_pause(self.thresholds.open_for, draw), why)
-        limits = self.thresholds
-        self._in_a_row += 1
-        self._recent.add_failed(now)
-        if self._in_a_row >= limits.in_a_row:
+        limits, lately = self.thresholds, self.lately
+        lately.failed(now)
+        if lately.in_a_row >= limits.in_a_row:
             return self._open(
-                now, self._next_pause(limits.open_for, draw), f"{self._in_a_row} failures in a row: {why}"
+                now, self._next_pause(limits.open_for, draw), f"{lately.in_a_row} failures in a row: {why}"
             )
-        failures, total = self._recent.counts()
+        failures, total = lately.counts()
         if total >= limits.at_least and failures >= limits.share * total:
             what = f"{failures} of {total} failed within {limits.window:g} s: {why}"
             return self._open(now, self._next_pause(limits.open_for, draw), what)
@@ -150,8 +144,8 @@ class Circuit:
         self.generation += 1
 
 
-class _Recent:
-    """Successes and failures of the last seconds, counted in parts of the window."""
+class Lately:
+    """Successes and failures of the last seconds, counted in parts of the window, and failures in a row."""
 
     def __init__(self, window: float) -> None:
         self._grain = window / GRAIN
@@ -159,20 +153,27 @@ class _Recent:
         """Each: its place in time, attempts, failures."""
         self.clear()
 
-    def add(self, now: float) -> None:
+    def succeeded(self, now: float) -> None:
+        """An attempt was answered."""
         if now >= self._part_ends:
             self._begin_part(now)
         self._part[1] += 1
+        self.in_a_row = 0
 
-    def add_failed(self, now: float) -> None:
-        self.add(now)
+    def failed(self, now: float) -> None:
+        """An attempt failed in a way that counts."""
+        if now >= self._part_ends:
+            self._begin_part(now)
+        self._part[1] += 1
         self._part[2] += 1
+        self.in_a_row += 1
 
     def counts(self) -> tuple[int, int]:
         """Failures, and attempts, in the window that ended with the last one added."""
         return sum(part[2] for part in self._parts), sum(part[1] for part in self._parts)
 
     def clear(self) -> None:
+        self.in_a_row = 0
         self._parts.clear()
         self._part = list[int]()
         self._part_ends = 0.0

@@ -151,7 +151,7 @@ class InProcess(CircuitStore):
         with self._lock:
             if held.moves == self._moves:
                 for _, circuit, _ in held.parts:
-                    circuit.answered(now)
+                    circuit.lately.succeeded(now)
                 return ()
             for key, circuit, generation in held.parts:
                 change = circuit.succeeded(generation, now)
