@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
@@ -32,16 +32,12 @@ def retry_after(status: int, headers: Mapping[str, str], error: Mapping[str, obj
     headers inside `error.metadata.headers`, and the text "try again in ..." of a 429 or 503.
     Negative, infinite and unreadable values are passed over; long ones become `LONGEST`.
     """
-    metadata = as_mapping(error.get("metadata"))
-    inner_headers = {name.lower(): value for name, value in as_mapping(metadata.get("headers")).items()}
-    candidates = [
-        *(_header(name, headers.get(name), headers) for name in _HEADERS),
-        as_amount(as_mapping(error.get("availability")).get("retry_after")),
-        as_amount(metadata.get("retry_after")),
-        *(_header(name, inner_headers.get(name), headers) for name in _HEADERS[:2]),
-        _in_text(message) if status in _PUSHED_BACK else None,
-    ]
-    return next((clamped(seconds) for seconds in candidates if seconds is not None), None)
+    found = _in_headers(_HEADERS, headers, headers)
+    if found is None and error:
+        found = _in_body(error, headers)
+    if found is None and status in _PUSHED_BACK:
+        found = _in_text(message)
+    return None if found is None else clamped(found)
 
 
 def until_reset(value: object, headers: Mapping[str, str]) -> float | None:
@@ -65,10 +61,25 @@ def _now(headers: Mapping[str, str]) -> float:
     return _date(headers.get("date")) or time.time()
 
 
+def _in_headers(names: Iterable[str], given: Mapping[str, object], headers: Mapping[str, str]) -> float | None:
+    """What the first of these headers that says it asks for. The clock is that of the response's own `headers`."""
+    for name in names:
+        if (value := given.get(name)) is not None and (seconds := _header(name, value, headers)) is not None:
+            return seconds
+    return None
+
+
+def _in_body(error: Mapping[str, object], headers: Mapping[str, str]) -> float | None:
+    metadata = as_mapping(error.get("metadata"))
+    for value in (as_mapping(error.get("availability")).get("retry_after"), metadata.get("retry_after")):
+        if value is not None and (seconds := as_amount(value)) is not None:
+            return seconds
+    inner_headers = {name.lower(): value for name, value in as_mapping(metadata.get("headers")).items()}
+    return _in_headers(_HEADERS[:2], inner_headers, headers) if inner_headers else None
+
+
 def _header(name: str, value: object, headers: Mapping[str, str]) -> float | None:
     """One header's value in seconds. Dates are compared with the server's own clock."""
-    if value is None:
-        return None  # nearly always
     if isinstance(value, (int, float)):
         value = str(value)
     text = (as_text(value) or "").strip()

@@ -137,9 +137,9 @@ def _strings(value: object) -> Iterable[str]:
         item = waiting.pop()
         if isinstance(item, str):
             yield item
-        elif isinstance(item, Mapping):
+        elif isinstance(item, (dict, Mapping)):  # a dictionary is one, and told from others far sooner
             waiting += cast("Mapping[object, object]", item).values()
-        elif isinstance(item, Sequence) and not isinstance(item, bytes | bytearray | memoryview):
+        elif isinstance(item, (list, tuple, Sequence)) and not isinstance(item, bytes | bytearray | memoryview):
             waiting += cast("Sequence[object]", item)
 
 
