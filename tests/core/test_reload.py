@@ -136,12 +136,12 @@ def file(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterato
     Ear.heard.clear()
     made = File(tmp_path / "pointsman.toml")
     made.write()
-    threads = threading.active_count()
+    before = set(threading.enumerate())
     yield made
     deadline = time.monotonic() + WITHIN
-    while threading.active_count() > threads and time.monotonic() < deadline:
+    while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() == threads
+    assert not left
 
 
 def ask(router: Router, unit: int | None = None) -> str:
@@ -236,10 +236,10 @@ def test_the_current_folder_may_change(file, monkeypatch, tmp_path):
 
 
 def test_nothing_is_watched_before_the_first_request_or_where_that_is_not_wanted(file):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with Router.from_toml(file.path) as idle, Router.from_toml(file.path, watch=False) as still:
         idle.explain("hello")
-        assert threading.active_count() == before
+        assert not set(threading.enumerate()) - before
         assert ask(still) == "one m1"
         file.write(model="m2")
         time.sleep(TEN_LOOKS)

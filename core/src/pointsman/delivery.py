@@ -76,7 +76,6 @@ class Lane:
         self._dropped = 0
         self._delivered = 0
         self._lost = 0
-        self._in_hand = 0
 
     def resize(self, capacity: int) -> None:
         """From now on the queue holds so many events."""
@@ -134,9 +133,9 @@ class Lane:
         return self.report()
 
     def report(self) -> SinkReport:
-        """What became of the events so far; one of them may just be on its way from one place to another."""
+        """What became of the events so far; one that a sink just had may count twice."""
         delivered, lost, dropped = self._delivered, self._lost, self._dropped
-        waiting = sum(not isinstance(item, _Word) for item in self._copy()) + self._in_hand
+        waiting = sum(not isinstance(item, _Word) for item in self._copy())
         return SinkReport(
             sink=self.sink.name,
             emitted=delivered + lost + dropped + waiting,
@@ -169,7 +168,7 @@ class Lane:
             return self._worker is not None
 
     def _work(self) -> None:
-        started, emit = self._try("start_sink", self.sink.start), self.sink.emit
+        started, emit, waiting = self._try("start_sink", self.sink.start), self.sink.emit, self._waiting
         while True:
             # Gathers for a moment: one waking for many events costs the requests far less than one for each.
             self._filled.wait()
@@ -178,9 +177,10 @@ class Lane:
             # In this order, and before looking: what is put from here on is seen or signalled.
             self._filled.clear()
             self._signalled = False
-            while self._waiting:
-                item = self._waiting.popleft()
+            while waiting:
+                item = waiting[0]  # until a sink has it, it waits
                 if isinstance(item, _Word):
+                    waiting.popleft()
                     if isinstance(item, _Close):
                         self._settle_down(started=started)
                         return
@@ -190,8 +190,8 @@ class Lane:
                     continue
                 if not started:
                     self._lost += 1
+                    waiting.popleft()
                     continue
-                self._in_hand = 1
                 try:
                     emit(item)
                 except BaseException as error:  # noqa: BLE001 - whatever a sink raises, sys.exit included
@@ -199,7 +199,7 @@ class Lane:
                     self._complain("emit_metric", error)
                 else:
                     self._delivered += 1
-                self._in_hand = 0
+                waiting.popleft()
 
     def _settle_down(self, *, started: bool) -> None:
         if started:
