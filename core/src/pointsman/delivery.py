@@ -85,17 +85,21 @@ class Lane:
 
     def put(self, event: Event) -> None:
         """Hands an event over; never waits for the sink."""
-        held = len(self._waiting)
-        if held >= self._half and (held >= self._capacity or self._closed):
+        if len(self._waiting) >= self._half and not self._has_room():
             with self._lock:
                 self._dropped += 1
             return
         self._waiting.append(event)
-        if held == self._half:
-            self._hurry.set()
         if not self._signalled and (self._worker is not None or self._start()):
             self._signalled = True
             self._filled.set()
+
+    def _has_room(self) -> bool:
+        """Whether there is room for one more where the queue is half full; the worker is told when that begins."""
+        held = len(self._waiting)
+        if held == self._half:
+            self._hurry.set()
+        return held < self._capacity and not self._closed
 
     def flush(self) -> threading.Event:
         """Is set once everything put so far was delivered and flushed."""

@@ -317,9 +317,11 @@ def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[f
         untried = len(recorder.candidates) - len(done.intersection(recorder.candidates))
     limit = router.first_token_timeout if recorder.request.stream else router.attempt_timeout
     others = min(untried, router.max_attempts - len(recorder.attempts) - 1)
+    if time_left - router.reserve * others >= limit:
+        return limit, False  # nearly always
     time_limit = min(_share(time_left, others, router.reserve), limit)
     if time_limit == limit:
-        return time_limit, False
+        return limit, False
     others_at_first = min(len(recorder.candidates), router.max_attempts) - 1
     usual = min(_share(router.deadline, others_at_first, router.reserve), limit)
     return time_limit, time_limit <= usual / 2
