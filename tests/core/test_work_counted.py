@@ -20,10 +20,10 @@ from pointsman.recorder import Recorder
 from tests.core.support import Collecting, Scripted, answer, failure
 from tests.support.counting import instructions, only_here
 
-REQUEST, FALLBACK = 2720, 2115
+REQUEST, FALLBACK = 2700, 2095
 """Instructions: for a request that is answered at once, and for one more attempt after a failure."""
 
-WITH_ALL = 3430
+WITH_ALL = 3385
 """Instructions for `acomplete` with a backend that answers at once: router, engine, driver, a sink's queue and all."""
 
 pytestmark = only_here
@@ -66,14 +66,19 @@ def request(made: dict[str, Any], *outcomes: Any) -> Callable[[], Any]:
 ONCE = (answer(),)
 
 
+def work_of(made: dict[str, Any], *outcomes: Any) -> int:
+    """Instructions for one such request. Once in a second the breaker's window moves on, which is no request's work."""
+    work = request(made, *outcomes)
+    return min(instructions(work) for _ in range(3))
+
+
 def test_a_request_is_no_more_work_than_it_was():
-    assert instructions(request(config(), *ONCE)) <= REQUEST
+    assert work_of(config(), *ONCE) <= REQUEST
 
 
 def test_one_more_attempt_is_no_more_work_than_it_was():
     failed = Failed(failure("rate_limit", blames="model", breaker="neutral"))
-    both = instructions(request(config(), failed, *ONCE))
-    assert both - instructions(request(config(), *ONCE)) <= FALLBACK
+    assert work_of(config(), failed, *ONCE) - work_of(config(), *ONCE) <= FALLBACK
 
 
 def test_the_whole_way_through_the_router_is_no_more_work_than_it_was():
@@ -95,7 +100,7 @@ def test_the_whole_way_through_the_router_is_no_more_work_than_it_was():
 
 @pytest.mark.parametrize("more", [{"tasks": 50}, {"models": 50}, {"plugins": 50}])
 def test_a_request_is_as_much_work_however_much_is_configured(more):
-    assert instructions(request(config(**more), *ONCE)) == instructions(request(config(), *ONCE))
+    assert work_of(config(**more), *ONCE) == work_of(config(), *ONCE)
 
 
 def test_the_count_sees_work_that_is_added():
