@@ -74,6 +74,9 @@ def test_with_less_time_than_the_reserves_everyone_gets_the_same():
 def test_no_attempt_takes_longer_than_the_attempt_timeout():
     run = drive(config(router={"attempt_timeout": 3}), [TimedOut(), TimedOut()])
     assert [step.time_limit for step in run.attempts] == [3, 3]
+    # Neither where a reserve is longer, and everyone gets the same.
+    run = drive(config(router={"attempt_timeout": 3, "reserve": 100}), [TimedOut(), TimedOut()])
+    assert [step.time_limit for step in run.attempts] == [3, 3]
 
 
 def test_a_timeout_counts_but_is_neutral_when_the_deadline_had_clipped_it():

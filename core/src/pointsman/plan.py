@@ -320,8 +320,6 @@ def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[f
     if time_left - router.reserve * others >= limit:
         return limit, False  # nearly always
     time_limit = min(_share(time_left, others, router.reserve), limit)
-    if time_limit == limit:
-        return limit, False
     others_at_first = min(len(recorder.candidates), router.max_attempts) - 1
     usual = min(_share(router.deadline, others_at_first, router.reserve), limit)
     return time_limit, time_limit <= usual / 2
