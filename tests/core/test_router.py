@@ -729,6 +729,59 @@ def test_cancelling_at_any_await_gives_cancellederror_and_whole_records(script):
     assert ends.count("cancelled") > 4
 
 
+async def clumsy(*_):
+    try:
+        await for_ever()
+    finally:
+        raise OSError("while it was released")
+
+
+@row(36)
+def test_a_backend_that_fails_while_it_is_cancelled_is_not_followed_by_another():
+    sink, made = with_sink([clumsy, answer()])
+
+    async def main():
+        async with Router(made) as router:
+            request = asyncio.create_task(router.acomplete("hello"))
+            await asyncio.sleep(0.01)
+            request.cancel()
+            await asyncio.wait([request])
+            assert request.cancelled()
+
+    asyncio.run(main())
+    story(sink.events)
+    assert outcomes(sink.events) == ["cancelled", "cancelled"]
+
+
+def test_a_backend_that_fails_when_its_time_is_up_has_timed_out():
+    made = table(backends={"one": Scripted([clumsy]), "two": Scripted()}, router={"attempt_timeout": 0.02})
+    with Router(made) as router:
+        first, second = decided(router.complete("hello")).attempts
+    assert (failed(first).kind, second.outcome) == ("timeout", "answered")
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit])
+def test_a_backend_that_raises_what_would_end_it_is_at_fault_itself(error):
+    made = table(backends={"one": Scripted([error()]), "two": Scripted()})
+    with Router(made) as router:
+        first, second = decided(router.complete("hello")).attempts
+    assert (failed(first).kind, second.outcome) == ("plugin", "answered")
+
+
+def test_a_router_inside_a_backend_of_another_tries_no_more_when_that_is_to_end():
+    inner = Router(table(backends={"first": Scripted([for_ever]), "second": (second := Scripted())}))
+
+    async def by_another(*_):
+        return await inner.acomplete("hello")
+
+    outer = table(backends={"outer": Scripted([by_another])}, router={"attempt_timeout": 0.02, "max_attempts": 1})
+    with Router(outer) as router, pytest.raises(AllTargetsFailed) as caught:
+        router.complete("hello")
+    assert failed(caught.value.attempts[0]).kind == "timeout"
+    assert second.calls == []
+    inner.close()
+
+
 def test_a_caller_that_times_out_cancels_the_request():
     sink, made = with_sink([for_ever])
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import anyio
 import pytest
 
-from pointsman.time_limit import GRACE
+from pointsman.time_limit import GRACE, EndedItself, TimeIsUp
 from pointsman.time_limit import within as within_of
 from tests.core.support import for_ever
 
@@ -397,9 +397,79 @@ def test_a_cancellation_that_is_swallowed_is_raised_all_the_same(swallowed):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         request.cancel()
-        with pytest.raises((asyncio.CancelledError, ValueError)):
+        with pytest.raises(asyncio.CancelledError):
             await request
-        assert request.cancelled() == (swallowed == "returns")
+        assert request.cancelled()
+
+    run(main)
+
+
+async def for_ever_and_clumsy():
+    try:
+        await for_ever()
+    finally:
+        raise OSError("while it was released")
+
+
+async def group_that_fails_when_it_ends():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(for_ever_and_clumsy())
+
+
+CLUMSY = [for_ever_and_clumsy, group_that_fails_when_it_ends]
+
+
+@pytest.mark.parametrize("clumsy", CLUMSY)
+def test_what_it_raises_when_its_time_is_up_changes_nothing_of_that(clumsy):
+    async def main():
+        with pytest.raises(TimeIsUp):
+            await within(0.01, clumsy(), "one")
+        assert task().cancelling() == 0
+
+    run(main)
+
+
+def test_nor_what_it_raises_when_it_is_dropped():
+    async def main():
+        outer = _outer(within(5, for_ever_and_clumsy(), "one"))
+        outer.send(None)
+        outer.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("of_its_own", "said"), [(asyncio.CancelledError, "cancelled itself"), (GeneratorExit, "raised GeneratorExit at")]
+)
+def test_what_ends_itself_as_others_would_end_it_is_told_from_that(of_its_own, said):
+    async def work():
+        await asyncio.sleep(0)
+        raise of_its_own
+
+    async def main():
+        with pytest.raises(EndedItself, match=said):
+            await within(5, work(), "one")
+
+    run(main)
+
+
+def test_inside_it_one_can_see_that_it_is_to_end():
+    seen = []
+
+    async def work():
+        try:
+            await for_ever()
+        finally:
+            seen.append(task().cancelling())
+
+    async def main():
+        with pytest.raises(TimeIsUp):
+            await within(0.01, work(), "one")
+        request = asyncio.create_task(_outer(within(5, work(), "one")))
+        await asyncio.sleep(0.001)
+        request.cancel()
+        await asyncio.wait([request])
+        assert seen == [1, 1]
 
     run(main)
 

@@ -137,7 +137,7 @@ class Lane:
         return self.report()
 
     def report(self) -> SinkReport:
-        """What became of the events so far; one that a sink just had may count twice."""
+        """What became of the events so far; one that a sink has just had may count twice, or not at all."""
         delivered, lost, dropped = self._delivered, self._lost, self._dropped
         waiting = sum(not isinstance(item, _Word) for item in self._copy())
         return SinkReport(

@@ -13,7 +13,7 @@ from .loops import Loops, OpenBackends
 from .plan import Attempt, Failed, Outcome, Pause, Plan, TimedOut, plan
 from .recorder import Recorder
 from .targets import Target
-from .time_limit import CancelledItself, TimeIsUp, within
+from .time_limit import EndedItself, TimeIsUp, within
 
 TIMED_OUT = TimedOut()
 
@@ -88,8 +88,8 @@ def failed(error: BaseException, plugin: str) -> Outcome:
         return Failed(error.failure, error.partial)
     if isinstance(error, TimeIsUp):
         return TIMED_OUT
-    if isinstance(error, CancelledItself):
-        return at_fault(plugin, "cancelled itself")
+    if isinstance(error, EndedItself):
+        return at_fault(plugin, str(error))
     if isinstance(error, (asyncio.CancelledError, GeneratorExit)) or is_ctrl_c(error):
         raise error
     return at_fault(plugin, raised(error))

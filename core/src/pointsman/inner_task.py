@@ -146,6 +146,7 @@ class InnerTask:
         if not isinstance(error, asyncio.CancelledError) or not self._caller_is_cancelled() or self.came is not None:
             return False
         self.came = error
+        self._requests += 1
         return True
 
     def end(self) -> None:

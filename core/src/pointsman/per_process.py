@@ -29,6 +29,8 @@ class PerProcess(Generic[T]):
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
+        # Before anybody else registers what uses this one after a fork: who registers first is called first.
+        _watch_forks()
         self._make = make
         self._by_process: dict[int, T] = {}
 

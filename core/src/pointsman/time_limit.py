@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
 from typing import Any, TypeVar
 
+from .asking import is_ctrl_c, raised
 from .inner_task import InnerTask
 
 logger = logging.getLogger(__name__)
@@ -30,21 +31,21 @@ class TimeIsUp(TimeoutError):
     """It took longer."""
 
 
-class CancelledItself(Exception):
-    """It raised a `CancelledError` although it was not to end."""
+class EndedItself(Exception):
+    """It raised what only somebody else's ending it raises in it. Says so."""
 
 
 @coroutine
 def within(
     seconds: float, work: Coroutine[Any, Any, T], plugin: str, caller: "asyncio.Task[Any]"
 ) -> Generator[Any, Any, T]:
-    """What `work` returns or raises. Raises `TimeIsUp` where that takes longer, and `CancelledItself`.
+    """What `work` returns or raises; where that takes longer it raises `TimeIsUp`. Raises `EndedItself`.
 
-    A cancellation of the caller reaches `work`, and is raised when `work` is over. Where it is to end, it has `GRACE`
-    seconds for that.
+    A cancellation of the caller reaches `work`, and is raised when `work` is over, whatever came of that. Where it is
+    to end, it has `GRACE` seconds for that.
     """
     limited = _Limited(work, caller)
-    began = limited.loop.time()
+    began, dropped = limited.loop.time(), False
     try:
         waits_for = limited.step(work.send, None)
         limited.begin(began + seconds)
@@ -55,12 +56,14 @@ def within(
                     yield waits_for
                 else:
                     yield from limited.wait(waits_for).__await__()
-            except GeneratorExit as dropped:  # perhaps with its loop, and in another thread
-                limited.context.run(work.throw, dropped)
+            except GeneratorExit:  # dropped, perhaps with its loop, and in another thread
+                dropped = True
+                limited.context.run(_close, work, plugin)
                 raise
-            except BaseException as raised:  # noqa: BLE001 - what it waits for raised it, or the caller is cancelled
-                error = raised
+            except BaseException as came:  # noqa: BLE001 - what it waits for raised it, or the caller is cancelled
+                error = came
             if limited.given_up:
+                logger.warning("plugin %s ignored the cancellation of an attempt and was closed where it stood", plugin)
                 limited.context.run(_close, work, plugin)
                 break
             limited.hears(error)
@@ -68,22 +71,20 @@ def within(
     except StopIteration as over:
         if (ended := limited.ended_by()) is None:
             return over.value
-    except asyncio.CancelledError as error:
-        ended = limited.ended_by() or CancelledItself()
+    except BaseException as error:
+        if dropped or (ended := limited.ended_instead(error)) is None:
+            raise
     else:
         ended = limited.ended_by() or asyncio.CancelledError()
     finally:
         limited.end()
-        if limited.timer is not None:
-            limited.timer.cancel()
     raise ended
 
 
 class _Limited(InnerTask):
     """An inner task that is to end in time."""
 
-    timer: asyncio.TimerHandle | None = None
-    """What happens to it next, where nothing else does."""
+    _timer: asyncio.TimerHandle | None = None
     _passed = False
     """Whether its time was up."""
     given_up = False
@@ -91,7 +92,7 @@ class _Limited(InnerTask):
 
     def begin(self, until: float) -> None:
         """It has time until then, on the loop's clock."""
-        self.timer = self.loop.call_at(until, self._is_due)
+        self._timer = self.loop.call_at(until, self._is_due)
 
     def hears(self, error: BaseException | None) -> bool:
         heard = super().hears(error)
@@ -105,6 +106,21 @@ class _Limited(InnerTask):
             return self.came
         return TimeIsUp() if self._passed else None
 
+    def ended_instead(self, error: BaseException) -> BaseException | None:
+        """What is raised in place of what the coroutine has raised; None where nothing is."""
+        if is_ctrl_c(error):
+            return None
+        if (ended := self.ended_by()) is not None:
+            return ended
+        if isinstance(error, asyncio.CancelledError):
+            return EndedItself("cancelled itself")
+        return EndedItself(raised(error)) if isinstance(error, GeneratorExit) else None
+
+    def end(self) -> None:
+        InnerTask.end(self)
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _is_due(self) -> None:
         when_caught_up(self._pass)
 
@@ -112,12 +128,12 @@ class _Limited(InnerTask):
         if not self.done() and self.came is None:
             self._passed = True
             self._hurry()
-            self.interrupt()
+            self.cancel()
 
     def _hurry(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-        self.timer = self.loop.call_later(GRACE, self._give_up)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(GRACE, self._give_up)
 
     def _give_up(self) -> None:
         if not self.done():
@@ -127,7 +143,6 @@ class _Limited(InnerTask):
 
 def _close(work: Coroutine[Any, Any, object], plugin: str) -> None:
     """Ends a coroutine here and now."""
-    logger.warning("plugin %s ignored the cancellation of an attempt and was closed where it stood", plugin)
     for _ in range(CLOSINGS):
         try:
             work.close()
