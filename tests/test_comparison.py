@@ -12,7 +12,9 @@ import pytest
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "comparison"
 BOTH_FACES = ["pointsman", "pointsman-sync"]
+THROUGH_HTTPX = "pointsman-httpx"
 BARE = ["aiohttp", "seam", "httpx", "httpx-sync"]
+PARSING = ["parsing", "parsing-msgspec"]
 sys.path.append(str(BENCHMARK))
 sys.path.append(str(BENCHMARK / "processes"))
 figures = import_module("figures")
@@ -31,10 +33,12 @@ def compared(folder: Path, *only: str) -> dict[str, dict[str, list[dict[str, flo
 
 
 def test_the_comparison_measures_both_faces_and_the_bare_clients_with_the_same_answers(tmp_path):
-    samples = compared(tmp_path, *BOTH_FACES, *BARE, "whole-1", "stream", "fallback")
+    everybody = {*BOTH_FACES, THROUGH_HTTPX, *BARE}
+    samples = compared(tmp_path, *everybody, *PARSING, "whole-1", "stream", "fallback")
 
+    assert set(samples["stream"]) == {*everybody, *PARSING}
     for scenario in ("whole-1", "stream", "fallback"):
-        assert set(samples[scenario]) == {*BOTH_FACES, *BARE}
+        assert set(samples[scenario]) - {*PARSING} == everybody
         for rounds in samples[scenario].values():
             assert rounds[0]["requests"] >= 1, rounds
             assert rounds[0]["cpu"] > 0, rounds
@@ -130,8 +134,10 @@ def test_a_fallback_costs_at_most_a_fifth_of_a_millisecond_more():
 
 def test_the_core_is_counted_in_pluggy_calls_and_flat():
     def told(calls: float, fifty: float) -> dict[str, Any]:
-        requests = {"as in router_overhead": calls, "one of each": 10.0, "50 tasks": fifty, "50 models": 10.0}
-        return {"core": {"pointsman": [{"pluggy": 1.0, "requests": requests}]}}
+        rounds = {"as in router_overhead": calls, "one of each": 10.0, "50 tasks": fifty, "50 models": 10.0}
+        # Each round is twice as slow as the one before, in everything.
+        requests = {name: [one * slow for slow in (1, 2, 4)] for name, one in rounds.items()}
+        return {"core": {"pointsman": [{"pluggy": [1.0, 2.0, 4.0], "requests": requests}]}}
 
     assert [figure(told(calls, 10.0), "core alone, a backend").holds for calls in (20.0, 20.1)] == [True, False]
     assert [figure(told(20.0, fifty), "50 tasks").holds for fifty in (10.9, 11.1)] == [True, False]
@@ -150,6 +156,15 @@ def test_memory_is_what_a_process_grew_by():
     for by, holds in ((149.0, True), (151.0, False)):
         samples = {"held": {"pointsman": [grown(by)], "aiohttp": [grown(100.0)]}}
         assert figure(samples, "7 requests in flight, growth against aiohttp's").holds is holds
+
+
+def test_a_round_that_failed_is_left_out_for_both_and_the_others_stay_side_by_side():
+    error = {"error": "its process ended"}
+    samples = {"whole-64": {"pointsman": [error, of(1, 1), of(10, 10)], "seam": [of(1, 1), of(1, 1), of(10, 10)]}}
+    assert figure(samples, "bare httpx transport seam").measured == "1.00"
+    begun = {"start": {"pointsman": [error, of(1, 1), of(1, 1)], "aiohttp": [error]}}
+    assert figures.columns(begun, "start", "pointsman") == ["1000", "1000"]
+    assert figures.columns(begun, "start", "aiohttp") == ["its process ended"]
 
 
 def test_what_was_not_measured_does_not_hold():

@@ -6,9 +6,9 @@ A server of canned answers on one core (nginx where there is one), each contesta
 the same request and the same answer for everybody, both checked; rounds, and in each everybody in turn; medians, and
 ratios taken round by round. CPU time stands beside wall time: it is what to look at where others use the machine. No
 network but loopback, except that the other libraries are installed once, each into an environment of its own
-(`.benchmarks/comparison`). Prints the figures that the router is held to, and writes `comparison.md`, `.svg` and
-`.json`: to benchmarks/results, or for a part or a quick look only where --results says. Exits with 1 if a figure does
-not hold, or something could not be measured.
+(`.benchmarks/comparison`); clients that are made of what pointsman is made of run in this one. Prints the figures that
+the router is held to, and writes `comparison.md`, `.svg` and `.json`: to benchmarks/results, or for a part or a quick
+look only where --results says. Exits with 1 if a figure does not hold, or something could not be measured.
 """
 
 import argparse

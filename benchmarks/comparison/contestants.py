@@ -22,8 +22,14 @@ class Contestant:
     script: str
     title: str
     needs: tuple[str, ...] = ()
-    """What is installed into its own environment; nothing: it runs in the one that runs the benchmark."""
+    """What is installed into its own environment.
+
+    Nothing: what pointsman itself is made of. That runs in the environment of the benchmark, so that everybody has the
+    same files of the same library: a second copy of them can be a tenth quicker or slower by where it lies in memory.
+    """
     blocking: bool = False
+    parses: bool = False
+    """Whether it only parses what the others are answered."""
     holds: bool = False
     """Whether it can have 10,000 requests in flight as it comes."""
 
@@ -31,6 +37,9 @@ class Contestant:
 CONTESTANTS = (
     Contestant("pointsman", "router_pointsman.py", "pointsman", holds=True),
     Contestant("pointsman-sync", "router_pointsman_sync.py", "pointsman, synchronous face", blocking=True),
+    Contestant(
+        "pointsman-httpx", "router_pointsman_httpx.py", "pointsman through a host's httpx transport over aiohttp"
+    ),
     Contestant("aiohttp", "bare_aiohttp.py", "aiohttp alone", holds=True),
     Contestant("seam", "bare_seam.py", "httpx transport seam over aiohttp, bare", holds=True),
     Contestant("httpx", "client_httpx.py", "httpx.AsyncClient"),
@@ -39,7 +48,13 @@ CONTESTANTS = (
     Contestant("litellm", "router_litellm.py", "LiteLLM Router", ("litellm",)),
     Contestant("langchain", "chain_langchain.py", "LangChain with_fallbacks", ("langchain-openai",)),
     Contestant("pydantic-ai", "model_pydantic_ai.py", "pydantic-ai FallbackModel", ("pydantic-ai-slim[openai]",)),
-    Contestant("parsing", "parsing.py", "parsing the same bytes from memory"),
+    Contestant("parsing", "parsing.py", "parsing the same bytes from memory, json", parses=True),
+    Contestant(
+        "parsing-msgspec",
+        "parsing_msgspec.py",
+        "parsing the same bytes from memory, msgspec",
+        parses=True,
+    ),
 )
 UPSTREAM_NEEDS = ("uvloop",)
 

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Callable
-from itertools import zip_longest
 from operator import itemgetter
 from typing import Any
 
@@ -47,9 +46,13 @@ def left(round_: dict[str, Any]) -> float:
     return round_["after"] - round_["before"]
 
 
+def was_measured(round_: dict[str, Any]) -> bool:
+    return bool(round_) and "error" not in round_
+
+
 def good(samples: Samples, scenario: str, name: str) -> list[dict[str, Any]]:
     """The rounds that were measured."""
-    return [one for one in samples.get(scenario, {}).get(name, []) if one and "error" not in one]
+    return [one for one in samples.get(scenario, {}).get(name, []) if was_measured(one)]
 
 
 def median(samples: Samples, scenario: str, name: str, read: Read) -> float | None:
@@ -62,8 +65,8 @@ def paired(
     samples: Samples, scenario: str, names: tuple[str, str], read: Read, how: Callable[..., float]
 ) -> float | None:
     """The median of what is `how` between two, round by round: what slows a whole round down slows both."""
-    rounds = zip_longest(*(good(samples, scenario, name) for name in names))
-    both = [how(read(one), read(other)) for one, other in rounds if one and other]
+    rounds = zip(*(samples.get(scenario, {}).get(name, []) for name in names), strict=False)
+    both = [how(read(one), read(other)) for one, other in rounds if was_measured(one) and was_measured(other)]
     return statistics.median(both) if both else None
 
 
@@ -161,9 +164,9 @@ def _own(samples: Samples) -> list[Figure]:
     calls = flat = None
     if told:
         requests = told["requests"]
-        calls = requests["as in router_overhead"] / told["pluggy"]
+        calls = in_each(requests["as in router_overhead"], told["pluggy"])
         alone = requests["one of each"]
-        flat = max(seconds / alone for name, seconds in requests.items() if name.startswith("50 "))
+        flat = max(in_each(seconds, alone) for name, seconds in requests.items() if name.startswith("50 "))
     took, busy = (median(samples, "import", "import pointsman", itemgetter(what)) for what in ("wall", "cpu"))
     return [
         Figure(
@@ -190,6 +193,11 @@ def _own(samples: Samples) -> list[Figure]:
     ]
 
 
+def in_each(these: list[float], those: list[float]) -> float:
+    """The median of one in the other, round by round."""
+    return statistics.median(map(ratio, these, those))
+
+
 def _memory(samples: Samples) -> list[Figure]:
     rows = [("aiohttp's", "aiohttp"), ("the bare seam's", "seam")]
     found: list[Figure] = []
@@ -212,9 +220,9 @@ def _milliseconds(value: float | None) -> str:
 
 def columns(samples: Samples, scenario: str, name: str) -> list[str]:
     """What the table of one scenario says of one contestant, after its name."""
-    rounds = samples[scenario][name]
-    if rounds and "error" in rounds[-1]:
-        return [rounds[-1]["error"]]
+    rounds = good(samples, scenario, name)
+    if not rounds:
+        return [samples[scenario][name][-1].get("error", "")]
     read = {
         "memory": lambda: [f"{_median(rounds, left) / MIB:.1f}", f"{_median(rounds, grown) / MIB:.1f}"],
         "held": lambda: [

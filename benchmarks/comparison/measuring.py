@@ -44,10 +44,9 @@ SCENARIOS = {
         blocking=True,
     ),
     "paced": Scenario(
-        title="streams of 400 chunks, 8 at a time, each chunk in a packet of its own",
+        title="streams of 400 chunks, one at a time, each chunk in a packet of its own",
         kind="stream",
         paths=("paced",),
-        in_flight=8,
     ),
     "fallback": Scenario(
         title="a first target that fails and a second that answers, one at a time",
@@ -57,6 +56,8 @@ SCENARIOS = {
 }
 MORE = ("start", "memory", "held", "import", "core")
 """Scenarios of their own kind."""
+CORE_ROUNDS = 5
+"""Rounds of the core alone for each of the others: each takes a fraction of a second."""
 MANY = 10_000
 HELD_ROUNDS = 3
 """Rounds of holding so many requests: each begins a process anew."""
@@ -111,7 +112,11 @@ class Measurement:
         if self._now("import"):
             await self._imports()
         if self._now("core"):
-            self._note("core", "pointsman", await running.script("core_alone.py", str(self.effort.rounds), limit=300))
+            self._note(
+                "core",
+                "pointsman",
+                await running.script("core_alone.py", str(self.effort.rounds * CORE_ROUNDS), limit=300),
+            )
 
     def _now(self, scenario: str) -> bool:
         if scenario in self.scenarios:
@@ -151,7 +156,7 @@ class Measurement:
 
     @staticmethod
     def _takes_part(one: Contestant, scenario: Scenario) -> bool:
-        if one.name == "parsing":
+        if one.parses:
             return scenario.parsing
         return scenario.blocking or not one.blocking
 
@@ -180,7 +185,7 @@ class Measurement:
             if told and "error" in told:
                 self.failed[name] = f"{kind}: {told['error']}"
                 return False
-            if name != "parsing":
+            if not worker.contestant.parses:
                 sent = await asyncio.to_thread(latest_request, self.own)
                 wanted = traffic.whole_body(stream=kind == "stream")
                 if {"stream": False} | sent != {"stream": False} | wanted:
@@ -201,14 +206,17 @@ class Measurement:
         """What a fresh process has grown by after many requests."""
         for worker in workers:
             one = worker.contestant
-            if one.name in self.failed or one.name == "parsing":
+            if one.name in self.failed or one.parses:
                 continue
             async with worker.running():
                 bases = self._bases(("whole",))
                 in_flight = 1 if one.blocking else 64
                 command = {"do": "run", "kind": "whole", "bases": bases, "in_flight": in_flight, "warm": in_flight}
                 much = {"requests": self.effort.many, "seconds": self.effort.limit}
-                self._note("memory", one.name, await worker.ask(self.effort.limit * 2, **command, **much))
+                told = await worker.ask(self.effort.limit * 2, **command, **much)
+                if told.get("requests", self.effort.many) < self.effort.many:
+                    told = {"error": f"{told['requests']:,} requests in {self.effort.limit:.0f} s, and no more"}
+                self._note("memory", one.name, told)
 
     async def _held(self, workers: list[Worker]) -> None:
         """What a fresh process grows by while many requests wait for their answers."""

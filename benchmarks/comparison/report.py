@@ -3,11 +3,13 @@
 import json
 import os
 import platform
+import statistics
 from html import escape
 from operator import itemgetter
 from pathlib import Path
 
 import figures
+import running
 import traffic
 from contestants import CONTESTANTS
 from figures import Figure
@@ -57,7 +59,8 @@ def details(run: Measurement) -> str:
     if told := next(iter(figures.good(run.samples, "core", "pointsman")), None):
         lines = ["### Core alone", "", "| | CPU us a request | pluggy calls |", "|---|--:|--:|"]
         lines += [
-            f"| {name} | {took * 1e6:.1f} | {took / told['pluggy']:.1f} |" for name, took in told["requests"].items()
+            f"| {name} | {statistics.median(took) * 1e6:.1f} | {figures.in_each(took, told['pluggy']):.1f} |"
+            for name, took in told["requests"].items()
         ]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
@@ -72,7 +75,7 @@ def about(run: Measurement, command: str) -> str:
     """Where and with what it was measured."""
     lines = [
         f"`{command}`: {run.effort.rounds} rounds of {run.effort.seconds} s, medians; ratios are taken round by round.",
-        f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores, clients on one of them;",
+        f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores; {running.CORES_SAID};",
         f"the server is {run.server}.",
         "",
         *(

@@ -19,6 +19,13 @@ from contestants import PROCESSES, Contestant, NotInstalled
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
 CLIENT, SERVER = (CORES[0], CORES[-1]) if CORES else (None, None)
+CORES_SAID = (
+    "clients on one of them, the server on another"
+    if CLIENT != SERVER
+    else "the server on the same as the clients, so compare CPU times alone"
+    if CORES
+    else "nobody bound to one"
+)
 PIPE = asyncio.subprocess.PIPE
 
 NGINX = """

@@ -1,4 +1,4 @@
-"""The router's own work, in pluggy calls: with one task, model and plugin, and with fifty.
+"""The router's own work beside a pluggy call: with one task, model and plugin, and with fifty. Prints every round.
 
     python core_alone.py ROUNDS
 
@@ -7,7 +7,6 @@ Uses what `benchmarks/router_overhead.py` measures with.
 
 import asyncio
 import json
-import statistics
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -52,14 +51,13 @@ async def measure(rounds: int) -> dict[str, object]:
         routers = {name: await stack.enter_async_context(Router(CONFIGS[name])) for name in CONFIGS}
         for router in routers.values():
             await one.one_request(router)
-        for _ in range(rounds):
+        names = list(routers)
+        for number in range(rounds):
             calls.append(one.pluggy_call())
-            for name, router in routers.items():
-                requests[name].append(await one.one_request(router))
-    return {
-        "pluggy": statistics.median(calls),
-        "requests": {name: statistics.median(v) for name, v in requests.items()},
-    }
+            shift = number % len(names)  # nobody is always the first
+            for name in names[shift:] + names[:shift]:
+                requests[name].append(await one.one_request(routers[name]))
+    return {"pluggy": calls, "requests": requests}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The bytes of the answers, parsed from memory and nothing else."""
+"""The bytes of the answers, parsed from memory with `json` and nothing else."""
 
 import json
 

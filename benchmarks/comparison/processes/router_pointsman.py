@@ -41,8 +41,11 @@ def config(bases: list[str]) -> dict[str, object]:
 
 class Base:
     def __init__(self, bases: list[str]) -> None:
-        self.router = Router(config(bases))
+        self.router = self.new_router(bases)
         self.units = count()
+
+    def new_router(self, bases: list[str]) -> Router:
+        return Router(config(bases))
 
     def settle(self) -> None:
         assert self.router.flush()

@@ -2,6 +2,9 @@
 
 import json
 
+loads = json.loads
+"""How clients that parse by themselves read JSON."""
+
 MODEL = "small"
 PROMPT = "Write one friendly line to the customer."
 MESSAGES = [{"role": "user", "content": PROMPT}]
@@ -51,7 +54,7 @@ def events() -> list[bytes]:
 
 
 class Parsed:
-    """Reads a stream with what nobody can do without: split at the empty lines, and `json.loads` of each event."""
+    """Reads a stream with what nobody can do without: split at the empty lines, and JSON read of each event."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -61,6 +64,6 @@ class Parsed:
         *whole, self._rest = (self._rest + data).split(b"\n\n")
         for event in whole:
             if event.startswith(b"data: {"):
-                choices = json.loads(event[6:])["choices"]
+                choices = loads(event[6:])["choices"]
                 if choices and (text := choices[0]["delta"]["content"]):
                     self.words.append(text)
