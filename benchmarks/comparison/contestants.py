@@ -25,7 +25,7 @@ class Contestant:
     """What is installed into its own environment.
 
     Nothing: what pointsman itself is made of. That runs in the environment of the benchmark, so that everybody has the
-    same files of the same library: a second copy of them can be a tenth quicker or slower by where it lies in memory.
+    same files of the same library: a second copy of them can be quicker or slower by where it happens to lie.
     """
     blocking: bool = False
     parses: bool = False

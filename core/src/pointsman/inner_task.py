@@ -48,7 +48,8 @@ class InnerTask:
         if self._done:
             return False
         self._requests += 1
-        self.interrupt(msg)
+        if self._fut_waiter is None or not self._fut_waiter.cancel(msg):
+            self._must_cancel = True
         return True
 
     def cancelling(self) -> int:
@@ -158,11 +159,6 @@ class InnerTask:
                     self.loop.call_soon(call, self, context=context)
 
     # From the event loop
-
-    def interrupt(self, msg: object = None) -> None:
-        """Raises a `CancelledError` in the coroutine, at what it waits for or at the next thing."""
-        if self._fut_waiter is None or not self._fut_waiter.cancel(msg):
-            self._must_cancel = True
 
     def wake_caller(self) -> None:
         """Ends the waiting, whatever the coroutine waits for."""
