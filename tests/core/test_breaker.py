@@ -403,7 +403,11 @@ def test_answers_count_while_nothing_moves(settings, before, opens):
     moved = []
     for word in before.split():
         assert store.still_holds(lease)
-        moved += store.succeed(lease, 1.0) if word == "answers" else store.settle(lease, ["failed"], "", 1.0, Random(7))
+        moved += (
+            store.succeed(lease, 1.0)
+            if word == "answers"
+            else store.settle(lease, ["failed"], "", 1.0, Random(7).random)
+        )
     assert bool(moved) is opens
 
 
@@ -413,7 +417,7 @@ def test_a_store_lets_one_probe_through_and_says_which_circuit_stays_shut_the_lo
     for key, seconds in ((one, 5.0), (other, 9.0)):
         lease, _ = store.admit((key,), 0.0, 0.0)
         assert isinstance(lease, Lease)
-        store.settle(lease, [Opens(seconds)], "down", 0.0, Random(7))
+        store.settle(lease, [Opens(seconds)], "down", 0.0, Random(7).random)
     shut, _ = store.admit((one, other), 1.0, 0.0)
     assert isinstance(shut, Shut)
     assert (shut.key, shut.retry_after) == (other, 8.0)

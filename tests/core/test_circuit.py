@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pointsman.policy.circuit import Circuit, Thresholds
+from pointsman.policy.circuit import Circuit, Draw, Thresholds
 from tests.faults.table import proves
 
 LIMITS = Thresholds(
@@ -21,8 +21,15 @@ LIMITS = Thresholds(
     opens_at_once_for=60.0,
     lease=60.0,
 )
-LONGEST = 0.0
-"""The draw that gives the whole pause."""
+
+
+def drawing(number: float) -> Draw:
+    """Chance that always draws this number."""
+    return lambda: number
+
+
+LONGEST = drawing(0.0)
+"""What it draws for the whole pause."""
 
 
 def opened(now=100.0, draw=LONGEST, limits=LIMITS) -> Circuit:
@@ -111,7 +118,7 @@ def test_what_failed_just_inside_the_window_counts():
 @pytest.mark.parametrize("seconds", [0.5, 7.0, 3600.0])
 def test_it_opens_at_once_for_as_long_as_the_server_says(seconds):
     circuit = Circuit(LIMITS)
-    change = circuit.tripped(0, 100.0, seconds, 0.9, "no key")
+    change = circuit.tripped(0, 100.0, seconds, drawing(0.9), "no key")
     assert change is not None
     assert change.open_for == seconds
     assert not circuit.admits(100.0 + seconds - 0.01)
@@ -126,7 +133,7 @@ def test_it_opens_at_once_for_a_minute_where_the_server_does_not_say():
 
 @pytest.mark.parametrize(("draw", "seconds"), [(0.0, 5.0), (0.5, 3.75), (0.999999, 2.5)])
 def test_up_to_half_of_a_pause_is_chance(draw, seconds):
-    assert opened(draw=draw).retry_after(100.0) == pytest.approx(seconds, abs=1e-5)
+    assert opened(draw=drawing(draw)).retry_after(100.0) == pytest.approx(seconds, abs=1e-5)
 
 
 def test_it_stays_open_at_once_for_longer_than_failing_probes_ever_keep_it():
@@ -359,7 +366,7 @@ class CircuitMachine(RuleBasedStateMachine):
         generation = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
         circuit, before = self.circuit, (self.circuit.state, self.circuit.generation)
         is_probe = self.probe is not None and self.probe[0] == generation == circuit.generation
-        draw = data.draw(st.floats(0, 1, exclude_max=True))
+        draw = drawing(data.draw(st.floats(0, 1, exclude_max=True)))
         if how == "succeeded":
             change = circuit.succeeded(generation, self.now)
         elif how == "failed":

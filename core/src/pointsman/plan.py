@@ -313,8 +313,8 @@ def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[f
     router = recorder.ctx.snapshot.config.router
     untried = len(recorder.candidates) - 1
     if recorder.attempts or recorder.skipped:
-        done = {target, *(one.target for one in recorder.attempts), *recorder.skipped}
-        untried = len(recorder.candidates) - len(done.intersection(recorder.candidates))
+        done = [target, *[one.target for one in recorder.attempts], *recorder.skipped]
+        untried = sum([one not in done for one in recorder.candidates])
     limit = router.first_token_timeout if recorder.request.stream else router.attempt_timeout
     others = min(untried, router.max_attempts - len(recorder.attempts) - 1)
     if time_left - router.reserve * others >= limit:

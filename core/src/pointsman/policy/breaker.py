@@ -107,10 +107,9 @@ class Breaker(Gate):
         if outcome == "answered":
             moved = permit.store.succeed(permit.lease, ctx.clock())
         else:
-            blamed = failure if outcome == "failed" else None
-            effects: list[Effect] = [_effect(key.scope, blamed) for key in _keys(permit.target)]
+            effects = _effects(_keys(permit.target), failure if outcome == "failed" else None)
             why = failure.message if failure else ""
-            moved = permit.store.settle(permit.lease, effects, why, ctx.now, ctx.random)
+            moved = permit.store.settle(permit.lease, effects, why, ctx.now, lambda: ctx.random.random())  # noqa: PLW0108 - seeding takes longer than all of this
         if moved:
             _announce(moved, ctx)
             if failure is not None and failure.kind in LOUD:
@@ -135,15 +134,16 @@ def _keys(target: Target) -> tuple[CircuitKey, ...]:
     )
 
 
-def _effect(scope: CircuitScope, failure: Failure | None) -> Effect:
-    """What a failure means for a circuit of this scope; None is an attempt that was cut off or never began."""
-    if failure is None or failure.blames not in BLAMED:
-        return "neutral"
-    if BLAMED[failure.blames] == scope:
-        if failure.breaker == "opens":
-            return Opens(failure.retry_after)
-        return "failed" if failure.breaker == "counts" else "neutral"
-    return "succeeded" if scope == "backend" and failure.delivery == "answered" else "neutral"
+def _effects(keys: tuple[CircuitKey, ...], failure: Failure | None) -> list[Effect]:
+    """What a failure means for each circuit; None is an attempt that was cut off or never began."""
+    scope = BLAMED.get(failure.blames) if failure else None
+    if failure is None or scope is None:
+        return ["neutral"] * len(keys)
+    blamed: Effect = "failed" if failure.breaker == "counts" else "neutral"
+    if failure.breaker == "opens":
+        blamed = Opens(failure.retry_after)
+    behind: Effect = "succeeded" if failure.delivery == "answered" else "neutral"
+    return [blamed if key.scope == scope else behind if key.scope == "backend" else "neutral" for key in keys]
 
 
 def _why(shut: Shut) -> str:

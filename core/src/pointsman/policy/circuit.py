@@ -1,7 +1,7 @@
 """One circuit: when it opens, when it lets one attempt through to see, and when it closes.
 
-A state machine that reads no clock, draws no number and takes no lock: whoever keeps it does. Times are seconds
-on one monotonic clock, `draw` is a number in [0, 1).
+A state machine that reads no clock, has no chance of its own and takes no lock: whoever keeps it does. Times are
+seconds on one monotonic clock.
 
     closed ──enough failures, or one that opens at once──▶ open
     open ──its time is over, and somebody asks──▶ half open, that one attempt is the probe
@@ -13,10 +13,15 @@ keeps nobody out.
 """
 
 from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias
 
 from attrs import frozen
 
 from ..events import CircuitState
+
+Draw: TypeAlias = Callable[[], float]
+"""Draws a number in [0, 1). It is asked where a circuit opens, for how long."""
 
 GRAIN = 30
 """Parts that the window is counted in: one of them is how late a failure may still be remembered."""
@@ -94,7 +99,7 @@ class Circuit:
         self.lately.succeeded(now)
         return None
 
-    def failed(self, generation: int, now: float, draw: float, why: str) -> Change | None:
+    def failed(self, generation: int, now: float, draw: Draw, why: str) -> Change | None:
         """An attempt of `generation` failed in a way that counts."""
         if generation != self.generation:
             return None
@@ -112,7 +117,7 @@ class Circuit:
             return self._open(now, self._next_pause(limits.open_for, draw), what)
         return None
 
-    def tripped(self, generation: int, now: float, seconds: float | None, draw: float, why: str) -> Change | None:
+    def tripped(self, generation: int, now: float, seconds: float | None, draw: Draw, why: str) -> Change | None:
         """An attempt of `generation` failed in a way that opens at once: for `seconds`, where the server said so."""
         if generation != self.generation:
             return None
@@ -133,11 +138,11 @@ class Circuit:
         self._openings += 1
         return Change(before, "open", why, seconds)
 
-    def _next_pause(self, first: float, draw: float) -> float:
+    def _next_pause(self, first: float, draw: Draw) -> float:
         """Doubles with each opening up to the cap; up to half of it is chance, so that not all come back at once."""
         longest = max(self.thresholds.open_at_most, first)
         pause = min(first * 2.0 ** min(self._openings, 60), longest)
-        return pause * (1.0 - draw / 2)
+        return pause * (1.0 - draw() / 2)
 
     def _move(self, state: CircuitState) -> None:
         self.state = state
@@ -170,18 +175,24 @@ class Lately:
 
     def counts(self) -> tuple[int, int]:
         """Failures, and attempts, in the window that ended with the last one added."""
-        return sum(part[2] for part in self._parts), sum(part[1] for part in self._parts)
+        return self._failures_before + self._part[2], self._attempts_before + self._part[1]
 
     def clear(self) -> None:
         self.in_a_row = 0
         self._parts.clear()
-        self._part = list[int]()
+        self._part = [0, 0, 0]
         self._part_ends = 0.0
+        self._attempts_before = self._failures_before = 0
+        """In the parts of the window before the last one."""
 
     def _begin_part(self, now: float) -> None:
+        self._attempts_before += self._part[1]
+        self._failures_before += self._part[2]
         place = int(now / self._grain)
         self._part = [place, 0, 0]
         self._parts.append(self._part)
         self._part_ends = (place + 1) * self._grain
         while self._parts[0][0] <= place - GRAIN:
-            self._parts.popleft()
+            _, attempts, failures = self._parts.popleft()
+            self._attempts_before -= attempts
+            self._failures_before -= failures

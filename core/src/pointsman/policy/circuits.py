@@ -5,13 +5,12 @@ What keeps them is replaceable, so that processes can share one day what they le
 
 import threading
 from collections.abc import Sequence
-from random import Random
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from attrs import frozen
 
 from ..events import CircuitScope, CircuitState
-from .circuit import Change, Circuit, Thresholds
+from .circuit import Change, Circuit, Draw, Thresholds
 
 
 class CircuitKey(NamedTuple):
@@ -73,7 +72,7 @@ class CircuitStore(Protocol):
         """
         ...
 
-    def settle(self, lease: Lease, effects: Sequence[Effect], why: str, now: float, random: Random) -> Sequence[Moved]:
+    def settle(self, lease: Lease, effects: Sequence[Effect], why: str, now: float, draw: Draw) -> Sequence[Moved]:
         """The leased attempt ended, with one effect for each of its keys."""
         ...
 
@@ -127,7 +126,7 @@ class InProcess(CircuitStore):
     def still_holds(self, lease: Lease) -> bool:
         return isinstance(lease, _Held) and lease.moves == self._moves
 
-    def settle(self, lease: Lease, effects: Sequence[Effect], why: str, now: float, random: Random) -> Sequence[Moved]:
+    def settle(self, lease: Lease, effects: Sequence[Effect], why: str, now: float, draw: Draw) -> Sequence[Moved]:
         changes: list[Moved] = []
         with self._lock:
             for (key, circuit, generation), effect in zip(_held(lease).parts, effects, strict=True):
@@ -135,9 +134,9 @@ class InProcess(CircuitStore):
                 if effect == "succeeded":
                     change = circuit.succeeded(generation, now)
                 elif effect == "failed":
-                    change = circuit.failed(generation, now, random.random(), why)
+                    change = circuit.failed(generation, now, draw, why)
                 elif isinstance(effect, Opens):
-                    change = circuit.tripped(generation, now, effect.seconds, random.random(), why)
+                    change = circuit.tripped(generation, now, effect.seconds, draw, why)
                 else:
                     circuit.released(generation)
                 if change is not None:

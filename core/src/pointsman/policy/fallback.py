@@ -8,11 +8,12 @@
 | request | everything, but a larger context window may still take a prompt that is too long |
 """
 
+from collections.abc import Sequence
+
 from attrs import define, field, validators
 
 from ..chat import Request
 from ..context import RouteState
-from ..decision import AttemptRecord
 from ..errors import Failure
 from ..hookspecs import FallbackDecision, hookimpl
 from ..targets import Target
@@ -39,11 +40,10 @@ class Fallback(FallbackDecision):
         if failure.blames == "request" and failure.kind != "context_length":
             return Stop("the request itself is at fault")
         tried = {attempt.target for attempt in state.attempts}
-        refused = {skip.target for skip in state.skipped}
+        left_out = {*tried, *[skip.target for skip in state.skipped]}
+        failures = [(attempt.target, attempt.failure) for attempt in state.attempts if attempt.failure]
         eligible = [
-            target
-            for target in state.candidates
-            if target not in tried and target not in refused and not self._ruled_out(target, state.attempts)
+            target for target in state.candidates if target not in left_out and not self._ruled_out(target, failures)
         ]
         if not eligible:
             return None
@@ -55,10 +55,10 @@ class Fallback(FallbackDecision):
                 return Next(untried[0], why=f"{why}, the last attempt is for a backend not yet tried")
         return Next(eligible[0], why=why)
 
-    def _ruled_out(self, target: Target, attempts: tuple[AttemptRecord, ...]) -> bool:
-        failures = [(attempt.target, attempt.failure) for attempt in attempts if attempt.failure]
-        if any(_rules_out(failure, failed, target) for failed, failure in failures):
-            return True
+    def _ruled_out(self, target: Target, failures: Sequence[tuple[Target, Failure]]) -> bool:
+        for failed, failure in failures:
+            if _rules_out(failure, failed, target):
+                return True
         in_doubt = {
             failed.model
             for failed, failure in failures

@@ -40,6 +40,7 @@ _TOO_LONG_WORDS = {"context_length_exceeded", "token_limit_exceeded"}
 _POLICY_WORDS = {"content_policy_violation", "content_filter", "content_policy", "refusal", "moderation_blocked"}
 _UNKNOWN_MODEL_WORDS = {"model_not_found"}
 _REJECTED = (400, 413, 422)
+_NOT_NOW = (408, 409, 425)
 _FIRST_CLIENT_ERROR, _FIRST_SERVER_ERROR = 400, 500
 
 
@@ -68,6 +69,8 @@ def _by_content(error: ServerError) -> Diagnosis | None:
 
 def _by_status(error: ServerError, *, relayed: bool) -> Diagnosis:
     match error.status:
+        case status if status >= _FIRST_SERVER_ERROR or status in _NOT_NOW:
+            return Diagnosis("server", "model" if error.enveloped else "backend")
         case status if status < _FIRST_CLIENT_ERROR:
             # A redirect is not followed: it would carry key and prompt to another address.
             return Diagnosis("bad_response", "backend")
@@ -85,10 +88,6 @@ def _by_status(error: ServerError, *, relayed: bool) -> Diagnosis:
             return Diagnosis("not_found", "backend" if unknown_path else "model")
         case 429:
             return Diagnosis("rate_limit", "model" if relayed else "quota")
-        case 408 | 409 | 425:
-            return Diagnosis("server", "model" if error.enveloped else "backend")
-        case status if status >= _FIRST_SERVER_ERROR:
-            return Diagnosis("server", "model" if error.enveloped else "backend")
         case _:
             # A client error that nobody expects: another model may well take the request.
             return Diagnosis("bad_request", "model")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from .sse import EventDecoder, EventTooLarge
-from .untrusted import EMPTY, as_list, as_mapping, as_text, read_json
+from .untrusted import EMPTY, as_list, as_mapping, read_json
 
 _STATUS_OF_WORD = {
     word: status
@@ -56,9 +56,9 @@ class ServerError:
     @property
     def words(self) -> tuple[str, ...]:
         """Code and types that are words, the most telling one first."""
-        given = (self.error.get("code"), self.error.get("type"), self.metadata.get("error_type"))
-        given = (*given, self.error.get("error_type"), self.error.get("status"))
-        return tuple(word for one in given if (word := as_text(one)) and not word.isdigit() and word != "None")
+        told, inner = self.error.get, self.metadata.get
+        given = (told("code"), told("type"), inner("error_type"), told("error_type"), told("status"))
+        return tuple([one for one in given if isinstance(one, str) and one and not one.isdigit() and one != "None"])
 
     @property
     def metadata(self) -> Mapping[str, object]:

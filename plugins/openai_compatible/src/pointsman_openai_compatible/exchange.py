@@ -1,7 +1,7 @@
 """A response, read within bounds and closed, each step a value or a `Failure`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 
@@ -62,24 +62,15 @@ async def close(response: Response) -> None:
 
 async def pieces(response: Response, max_body: int) -> AsyncGenerator[bytes, None]:
     """The body, unpacked, as it comes. Raises `BadBody`, or one of `broken()`."""
-    unpack = decoder(response.headers.get("content-encoding", ""))
-    received = unpacked = 0
+    body = _Bounded(response, max_body)
     raw = response.pieces()
     try:
         async for data in raw:
-            left = max_body - unpacked
-            piece = unpack.feed(data, left)
-            received += len(data)
-            unpacked += len(piece)
-            # What was received counts too: a compressed stream can go on for ever and unpack to nothing.
-            if received > max_body or unpacked > max_body:
-                yield piece[:left]
-                raise BadBody(f"it is larger than max_body, {max_body} bytes")
-            yield piece
+            yield body.unpacked(data)
+            body.check()
     finally:
-        if isinstance(raw, AsyncGenerator):
-            await raw.aclose()
-    unpack.finish()
+        await _end(raw)
+    body.finish()
 
 
 async def run_out(rest: AsyncGenerator[bytes, None]) -> None:
@@ -91,4 +82,46 @@ async def run_out(rest: AsyncGenerator[bytes, None]) -> None:
 
 
 async def _body(response: Response, max_body: int) -> bytes:
-    return b"".join([piece async for piece in pieces(response, max_body)])
+    # Not out of `pieces`: a generator for each answer takes the event loop longer than reading one does.
+    body = _Bounded(response, max_body)
+    raw = response.pieces()
+    read: list[bytes] = []
+    try:
+        async for data in raw:
+            read.append(body.unpacked(data))
+            body.check()
+    finally:
+        await _end(raw)
+    body.finish()
+    return b"".join(read)
+
+
+class _Bounded:
+    """Unpacks a body, at most `max_body` bytes of it."""
+
+    def __init__(self, response: Response, max_body: int) -> None:
+        self._decoder = decoder(response.headers.get("content-encoding", ""))
+        self._max_body = max_body
+        self._received = self._unpacked = 0
+        self.finish = self._decoder.finish
+
+    def unpacked(self, data: bytes) -> bytes:
+        """The next piece, as much of it as there is room for."""
+        left = self._max_body - self._unpacked
+        piece = self._decoder.feed(data, left)
+        self._received += len(data)
+        self._unpacked += len(piece)
+        return piece[:left]
+
+    def check(self) -> None:
+        """Raises `BadBody` where the body is larger."""
+        # What was received counts too: a compressed stream can go on for ever and unpack to nothing.
+        if self._received > self._max_body or self._unpacked > self._max_body:
+            raise BadBody(f"it is larger than max_body, {self._max_body} bytes")
+
+
+async def _end(raw: AsyncIterator[bytes]) -> None:
+    """Closes what a response is read from, where that can be closed."""
+    close = getattr(raw, "aclose", None)
+    if close is not None:
+        await close()

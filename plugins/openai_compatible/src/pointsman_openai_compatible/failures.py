@@ -52,6 +52,14 @@ def provider_of(error: ServerError, scrub: Scrubber) -> str | None:
 
 
 def _code(error: ServerError, scrub: Scrubber) -> str | None:
+    for word in error.words:
+        if _is_plain(word, scrub):
+            return word
     number = error.error.get("code")
-    plain = [*error.words, *([str(number)] if isinstance(number, int | str) and not isinstance(number, bool) else [])]
-    return next((word for word in plain if _PLAIN_CODE.fullmatch(word) and scrub.keeps(word)), None)
+    if not isinstance(number, int | str) or isinstance(number, bool):
+        return None
+    return word if _is_plain(word := str(number), scrub) else None
+
+
+def _is_plain(word: str, scrub: Scrubber) -> bool:
+    return bool(_PLAIN_CODE.fullmatch(word)) and scrub.keeps(word)

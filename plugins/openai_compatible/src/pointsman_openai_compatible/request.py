@@ -19,9 +19,9 @@ def chat_body(target: Target, request: Request, extra_body: Mapping[str, object]
     body: dict[str, JSON] = {"model": target.name, "messages": request.messages}
     if request.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    body.update(request.parameters)
-    body.update(cast("Mapping[str, JSON]", extra_body))
-    body.update(request.extra_body)
+    for fields in (request.parameters, extra_body, request.extra_body):
+        if fields:  # what is no dictionary takes its time, empty or not
+            body.update(cast("Mapping[str, JSON]", fields))
     return body
 
 

@@ -19,17 +19,20 @@ CUT = "…"
 
 _READ = 1000
 _SHARED = 12
+_HALF = _SHARED // 2
 _WHOLE = 4
 _ESCAPE = re.compile(r"""\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(["'\\/bfnrt]))""")
 _CUTS = re.compile(f"{CUT}(?:\\s*{CUT})+")
 _CONTROL = {"b": " ", "f": " ", "n": " ", "r": " ", "t": " "}
 _KEY_SHAPED = re.compile(
     r"""(?ix)
-    \b(?:bearer|basic)\s+\S+                            # an authorization header
-    | \b(?:sk|pk|rk|gsk|xai|hf|ghp|r8|pplx)[-_][^\s"',;)]{2,}   # keys by their vendors' prefixes
-    | \bAIza[\w-]{8,} | \bAKIA[A-Z0-9]{8,} | \beyJ[\w-]{8,}
-    | (?<![\w+=-])(?=[\w+=-]*\d)[\w+=-]{24,}            # long words with a digit: tokens, hashes, base64
-    | \b[a-z][a-z0-9+.-]*://[^\s"'<>)]*                 # addresses, which can hold credentials
+    (?<!\w)(?:                                          # looked for at the beginnings of words only
+    (?:bearer|basic)\s+\S+                              # an authorization header
+    | (?:sk|pk|rk|gsk|xai|hf|ghp|r8|pplx)[-_][^\s"',;)]{2,}     # keys by their vendors' prefixes
+    | AIza[\w-]{8,} | AKIA[A-Z0-9]{8,} | eyJ[\w-]{8,}
+    | (?<![+=-])(?=[\w+=-]{24})[\w+=-]*\d[\w+=-]*        # long words with a digit: tokens, hashes, base64
+    | [a-z][a-z0-9+.-]*://[^\s"'<>)]*                   # addresses, which can hold credentials
+    )
     """
 )
 
@@ -40,11 +43,12 @@ class Scrubber:
     def __init__(self, request: Request, secrets: Iterable[str]) -> None:
         # A dummy key of a letter or two is no secret, and would be cut out of every word.
         self._secrets = tuple(secret for secret in secrets if len(secret) >= _WHOLE)
-        # A secret can be quoted in part, too.
-        given = (request.messages, *request.parameters.values(), *request.extra_body.values(), *self._secrets)
-        self._texts = tuple(flat for text in _strings(given) if len(flat := _flat(text)) >= _SHARED)
-        said = sorted(set(_contents(request.messages)), key=len, reverse=True)
-        self._short = tuple(flat for text in said if _WHOLE <= len(flat := _flat(text)) < _SHARED)
+        given: list[object] = [*request.messages, *self._secrets]  # a secret can be quoted in part, too
+        given += [values for values in (request.parameters, request.extra_body) if values]
+        flat = {text: _flat(text) for text in _strings(given)}
+        self._texts = [text for text in flat.values() if len(text) >= _SHARED]
+        said = {flat[text] for text in _contents(request.messages)}
+        self._short = sorted((text for text in said if _WHOLE <= len(text) < _SHARED), key=len, reverse=True)
 
     def __call__(self, text: str) -> str | None:
         """The text on one line, scrubbed and at most `LONGEST` characters; None where nothing is left."""
@@ -80,27 +84,23 @@ class Scrubber:
                 kept.append(CUT)
         return "".join(kept)
 
-    def _starts_of_shared_runs(self, text: str) -> list[int]:
-        return [
-            start
-            for own in self._texts
-            for start in _possible_starts(text, own)
-            if text[start : start + _SHARED] in own
-        ]
+    def _starts_of_shared_runs(self, text: str) -> set[int]:
+        """Every such run covers an aligned block of half its length.
 
-
-def _possible_starts(text: str, own: str) -> Iterable[int]:
-    """Where a shared run can start: every such run covers an aligned block of half its length.
-
-    Looking for the blocks first keeps megabytes of images in a request from being searched for
-    each position of the text.
-    """
-    half = _SHARED // 2
-    starts: set[int] = set()
-    for block in range(0, len(text) - half + 1, half):
-        if text[block : block + half] in own:
-            starts.update(range(max(block - half, 0), min(block + 1, len(text) - _SHARED + 1)))
-    return sorted(starts)
+        Looking for the blocks first keeps megabytes of images in a request from being searched for each position of
+        the text.
+        """
+        starts: set[int] = set()
+        last = len(text) - _SHARED
+        if last < 0:
+            return starts
+        blocks = [(place, text[place : place + _HALF]) for place in range(0, len(text) - _HALF + 1, _HALF)]
+        for own in self._texts:
+            for place, block in blocks:
+                if block in own:
+                    near = range(max(place - _HALF, 0), min(place, last) + 1)
+                    starts.update(start for start in near if text[start : start + _SHARED] in own)
+        return starts
 
 
 def _flat(text: str) -> str:
@@ -130,17 +130,18 @@ def _meant(escape: re.Match[str]) -> str:
     return chr(int(code, 16)) if code else _CONTROL.get(escape[3], escape[3])
 
 
-def _strings(value: object) -> Iterable[str]:
-    """Every text inside a JSON value, however deep."""
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, (dict, Mapping)):  # a dictionary is one, and told from others far sooner
-            waiting += cast("Mapping[object, object]", item).values()
-        elif isinstance(item, (list, tuple, Sequence)) and not isinstance(item, bytes | bytearray | memoryview):
-            waiting += cast("Sequence[object]", item)
+def _strings(values: list[object]) -> list[str]:
+    """Every text inside JSON values, however deep. Empties the list of them."""
+    texts: list[str] = []
+    while values:
+        value = values.pop()
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, (dict, Mapping)):  # a dictionary is one, and told from others far sooner
+            values += cast("Mapping[object, object]", value).values()
+        elif isinstance(value, (list, tuple, Sequence)) and not isinstance(value, bytes | bytearray | memoryview):
+            values += cast("Sequence[object]", value)
+    return texts
 
 
 def _contents(messages: Iterable[Mapping[str, JSON]]) -> Iterable[str]:
