@@ -6,6 +6,7 @@ Raise a bound here only with a reason that is worth it for everybody who reads a
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from attrs import frozen
 
 from pointsman.chat import Chunk
 from pointsman.context import AttemptContext
-from pointsman.errors import Failure
+from pointsman.errors import AttemptFailed, Failure
 from pointsman.settings import Secret
 from pointsman_openai_compatible import OpenAICompatible, ServerError
 from pointsman_openai_compatible.exchange import Reply
@@ -25,8 +26,11 @@ from tests.wire.loopback import a_request, a_target
 PIECE = 337
 """Instructions for one that is nothing but text."""
 
-WHOLE = 1740
+WHOLE = 1700
 """Instructions for a whole answer, from the request to the `Completion`, without those of the HTTP library."""
+
+FAILED = 2510
+"""The same for an answer that is an error, up to its `Failure`."""
 
 pytestmark = only_here
 
@@ -84,21 +88,34 @@ class AtOnce:
         return
 
 
-def test_a_whole_answer_is_no_more_work_than_it_was():
-    choice = {"index": 0, "message": {"role": "assistant", "content": "word"}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 42, "completion_tokens": 24, "total_tokens": 66}
-    body = {"id": "gen-1", "provider": "Nordlys", "model": "small", "choices": [choice], "usage": usage}
-    way = AtOnce(Said(json.dumps(body).encode(), headers={"content-type": "application/json"}))
+def work_of(said: Said) -> float:
+    """Instructions for one request that is answered so."""
     backend = OpenAICompatible(base_url="http://localhost/v1", api_key=Secret("sk-nobody"))
     ctx = AttemptContext(request_id="r", number=1, time_limit=30.0)
     loop = asyncio.new_event_loop()
 
     async def ask(count: int) -> None:
-        backend._opened[here()] = Opened(way)
+        backend._opened[here()] = Opened(AtOnce(said))
         for _ in range(count):
-            await backend.complete(a_target(), a_request(), ctx)
+            with suppress(AttemptFailed):
+                await backend.complete(a_target(), a_request(), ctx)
 
     loop.run_until_complete(ask(5))
     few, many = (instructions(partial(loop.run_until_complete, ask(count))) for count in (10, 20))
     loop.close()
-    assert (many - few) / 10 <= WHOLE
+    return (many - few) / 10
+
+
+JSON = {"content-type": "application/json"}
+
+
+def test_a_whole_answer_is_no_more_work_than_it_was():
+    choice = {"index": 0, "message": {"role": "assistant", "content": "word"}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 42, "completion_tokens": 24, "total_tokens": 66}
+    body = {"id": "gen-1", "provider": "Nordlys", "model": "small", "choices": [choice], "usage": usage}
+    assert work_of(Said(json.dumps(body).encode(), headers=JSON)) <= WHOLE
+
+
+def test_an_error_is_no_more_work_than_it_was():
+    error = {"message": "The service is overloaded.", "code": 503, "type": "server"}
+    assert work_of(Said(json.dumps({"error": error}).encode(), 503, JSON)) <= FAILED
