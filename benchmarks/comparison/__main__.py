@@ -5,10 +5,10 @@
 A server of canned answers on one core (nginx where there is one), each contestant in a process of its own on another,
 the same request and the same answer for everybody, both checked; rounds, and in each everybody in turn; medians, and
 ratios taken round by round. CPU time stands beside wall time: it is what to look at where others use the machine. No
-network but loopback, except that the other libraries are installed once, each into an environment of its own
-(`.benchmarks/comparison`); clients that are made of what pointsman is made of run in this one. Prints the figures that
-the router is held to, and writes `comparison.md`, `.svg` and `.json`: to benchmarks/results, or for a part or a quick
-look only where --results says. Exits with 1 if a figure does not hold, or something could not be measured.
+network but loopback, except that everybody is installed once, into an environment of their own
+(`.benchmarks/comparison`). Prints the figures that the router is held to, and writes `comparison.md`, `.svg` and
+`.json`: to benchmarks/results, or for a part or a quick look only where --results says. Exits with 1 if a figure does
+not hold, or something could not be measured.
 """
 
 import argparse
@@ -47,7 +47,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="for each contestant, scenario and round")
     parser.add_argument("--many", type=int, help="requests after which memory is looked at")
     parser.add_argument("--results", type=Path, help="the folder to write to")
-    parser.add_argument("--offline", action="store_true", help="install nothing; who is not there takes no part")
+    parser.add_argument(
+        "--offline",
+        action="store_true",
+        help="install nothing: who has no environment yet runs in this one, or takes no part",
+    )
     given = parser.parse_args()
     usual = Effort(rounds=2, seconds=0.3, many=2000, limit=30) if given.quick else Effort(rounds=5, seconds=1.0)
     effort = Effort(

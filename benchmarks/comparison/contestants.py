@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 from attrs import frozen
@@ -21,12 +22,10 @@ class Contestant:
     name: str
     script: str
     title: str
-    needs: tuple[str, ...] = ()
-    """What is installed into its own environment.
-
-    Nothing: what pointsman itself is made of. That runs in the environment of the benchmark, so that everybody has the
-    same files of the same library: a second copy of them can be quicker or slower by where it happens to lie.
-    """
+    needs: tuple[str, ...]
+    """What is installed into its own environment."""
+    at_our_versions: bool = False
+    """Whether everything in there that pointsman is made of too is of the same version as it is here."""
     blocking: bool = False
     parses: bool = False
     """Whether it only parses what the others are answered."""
@@ -34,54 +33,74 @@ class Contestant:
     """Whether it can have 10,000 requests in flight as it comes."""
 
 
+ROOT = Path(__file__).parents[2]
+POINTSMAN = ("-e", str(ROOT / "core"), "-e", str(ROOT / "plugins" / "openai_compatible"))
+
+
+def ours(name: str, script: str, title: str, *needs: str, **more: bool) -> Contestant:
+    """One that is made of what pointsman is made of."""
+    return Contestant(name, script, title, needs, at_our_versions=True, **more)
+
+
 CONTESTANTS = (
-    Contestant("pointsman", "router_pointsman.py", "pointsman", holds=True),
-    Contestant("pointsman-sync", "router_pointsman_sync.py", "pointsman, synchronous face", blocking=True),
-    Contestant(
-        "pointsman-httpx", "router_pointsman_httpx.py", "pointsman through a host's httpx transport over aiohttp"
+    ours("pointsman", "router_pointsman.py", "pointsman", *POINTSMAN, holds=True),
+    ours("pointsman-sync", "router_pointsman_sync.py", "pointsman, synchronous face", *POINTSMAN, blocking=True),
+    ours(
+        "pointsman-httpx",
+        "router_pointsman_httpx.py",
+        "pointsman through a host's httpx transport over aiohttp",
+        *POINTSMAN,
+        "httpx-aiohttp",
     ),
-    Contestant("aiohttp", "bare_aiohttp.py", "aiohttp alone", holds=True),
-    Contestant("seam", "bare_seam.py", "httpx transport seam over aiohttp, bare", holds=True),
-    Contestant("httpx", "client_httpx.py", "httpx.AsyncClient"),
-    Contestant("httpx-sync", "client_httpx_sync.py", "httpx.Client", blocking=True),
+    ours("aiohttp", "bare_aiohttp.py", "aiohttp alone", "aiohttp", holds=True),
+    ours("seam", "bare_seam.py", "httpx transport seam over aiohttp, bare", "httpx-aiohttp", holds=True),
+    ours("httpx", "client_httpx.py", "httpx.AsyncClient", "httpx"),
+    ours("httpx-sync", "client_httpx_sync.py", "httpx.Client", "httpx", blocking=True),
     Contestant("openai", "sdk_openai.py", "OpenAI SDK", ("openai",)),
     Contestant("litellm", "router_litellm.py", "LiteLLM Router", ("litellm",)),
     Contestant("langchain", "chain_langchain.py", "LangChain with_fallbacks", ("langchain-openai",)),
     Contestant("pydantic-ai", "model_pydantic_ai.py", "pydantic-ai FallbackModel", ("pydantic-ai-slim[openai]",)),
-    Contestant("parsing", "parsing.py", "parsing the same bytes from memory, json", parses=True),
-    Contestant(
-        "parsing-msgspec",
-        "parsing_msgspec.py",
-        "parsing the same bytes from memory, msgspec",
-        parses=True,
+    ours("parsing", "parsing.py", "parsing the same bytes from memory, json", parses=True),
+    ours(
+        "parsing-msgspec", "parsing_msgspec.py", "parsing the same bytes from memory, msgspec", "msgspec", parses=True
     ),
 )
-UPSTREAM_NEEDS = ("uvloop",)
+UPSTREAM = ("uvloop",)
+"""What the server needs."""
 
 
 class NotInstalled(Exception):
     """An environment cannot be made; the text says why."""
 
 
-async def python_of(name: str, needs: tuple[str, ...], *, offline: bool) -> str:
-    """The interpreter that has what is needed, in an environment that stays for the next time."""
-    if not needs:
-        return sys.executable
+async def python_of(name: str, needs: tuple[str, ...], *, at_our_versions: bool = False, offline: bool) -> str:
+    """The interpreter that has what is needed, in an environment that stays for the next time.
+
+    Offline it is the environment of the benchmark where none is there yet, for those that are made of what that has.
+    """
     folder = ENVIRONMENTS / name
-    python, installed = folder / "bin" / "python", folder / "installed.json"
-    wanted = json.dumps([sys.version_info[:2], needs])
+    python, installed, versions = folder / "bin" / "python", folder / "installed.json", folder / "versions.txt"
+    here = [f"{one.name}=={one.version}" for one in distributions() if not one.name.startswith("pointsman")]
+    pins = sorted(here) if at_our_versions else []
+    wanted = json.dumps([sys.version, needs, pins])
     if installed.exists() and installed.read_text() == wanted:
         return str(python)
     if offline:
+        if at_our_versions:
+            return sys.executable
         raise NotInstalled("--offline")
-    print(f"installing {', '.join(needs)} ...", file=sys.stderr)
+    print(f"installing the environment of {name} ...", file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
-    if uv := shutil.which("uv"):
+    uv = shutil.which("uv")
+    if uv:
         await _run(uv, "venv", "--quiet", "--python", sys.executable, str(folder))
-        await _run(uv, "pip", "install", "--quiet", "--python", str(python), *needs)
+        pip = (uv, "pip", "install", "--quiet", "--python", str(python))
     else:
         await _run(sys.executable, "-m", "venv", str(folder))
-        await _run(str(python), "-m", "pip", "install", "--quiet", *needs)
+        pip = (str(python), "-m", "pip", "install", "-qq")
+    versions.write_text("\n".join(pins))
+    if needs:
+        await _run(*pip, "--constraint", str(versions), *needs)
     installed.write_text(wanted)
     return str(python)
 

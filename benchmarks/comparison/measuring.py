@@ -131,7 +131,9 @@ class Measurement:
 
     async def _worker(self, one: Contestant) -> Worker | None:
         try:
-            return Worker(one, await python_of(one.name, one.needs, offline=self.offline))
+            return Worker(
+                one, await python_of(one.name, one.needs, at_our_versions=one.at_our_versions, offline=self.offline)
+            )
         except NotInstalled as error:
             self.failed[one.name] = f"it could not be installed: {error}"
             return None

@@ -83,7 +83,7 @@ async def upstream(*, offline: bool) -> AsyncGenerator[tuple[str, str], None]:
     """Our own server's address; it answers every path."""
     try:
         python, what = (
-            await contestants.python_of("upstream", contestants.UPSTREAM_NEEDS, offline=offline),
+            await contestants.python_of("upstream", contestants.UPSTREAM, offline=offline),
             "asyncio on uvloop",
         )
     except NotInstalled:

@@ -20,10 +20,10 @@ from pointsman.recorder import Recorder
 from tests.core.support import Collecting, Scripted, answer, failure
 from tests.support.counting import instructions, only_here
 
-REQUEST, FALLBACK = 2700, 1970
+REQUEST, FALLBACK = 2690, 1790
 """Instructions: for a request that is answered at once, and for one more attempt after a failure."""
 
-WITH_ALL = 3385
+WITH_ALL = 3360
 """Instructions for `acomplete` with a backend that answers at once: router, engine, driver, a sink's queue and all."""
 
 pytestmark = only_here

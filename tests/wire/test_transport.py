@@ -610,3 +610,16 @@ def test_a_forked_child_uses_connections_of_its_own_and_leaves_the_parents_alone
     assert err.decode() == ""
     assert out.decode().splitlines() == ["parent Hej", "child Hej", "child ended with 0", "parent Hej"]
     assert server.connections == 2
+
+
+def test_little_is_read_at_once_so_that_no_read_maps_memory_anew():
+    server = Server(body=ANSWER)
+
+    async def run() -> list[int]:
+        async with serving(server.serve) as address, started(backend(address)) as ours:
+            assert isinstance(await call(ours), Completion)
+            loop, port = asyncio.get_running_loop(), int(address.rpartition(":")[2])
+            transports = loop._transports.values()  # pyright: ignore[reportAttributeAccessIssue] - asyncio's own loop has it
+            return [one.max_size for one in transports if one.get_extra_info("peername")[1] == port]
+
+    assert asyncio.run(run()) == [64 * 1024]

@@ -26,10 +26,10 @@ from tests.wire.loopback import a_request, a_target
 PIECE = 337
 """Instructions for one that is nothing but text."""
 
-WHOLE = 1700
+WHOLE = 1600
 """Instructions for a whole answer, from the request to the `Completion`, without those of the HTTP library."""
 
-FAILED = 2510
+FAILED = 2370
 """The same for an answer that is an error, up to its `Failure`."""
 
 pytestmark = only_here

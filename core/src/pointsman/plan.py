@@ -311,14 +311,12 @@ def _time_limit(recorder: Recorder, target: Target, time_left: float) -> tuple[f
     a caller in a hurry, or failures before it, have taken the rest.
     """
     router = recorder.ctx.snapshot.config.router
-    untried = len(recorder.candidates) - 1
-    if recorder.attempts or recorder.skipped:
-        done = [target, *[one.target for one in recorder.attempts], *recorder.skipped]
-        untried = sum([one not in done for one in recorder.candidates])
     limit = router.first_token_timeout if recorder.request.stream else router.attempt_timeout
-    others = min(untried, router.max_attempts - len(recorder.attempts) - 1)
+    others = min(len(recorder.candidates), router.max_attempts - len(recorder.attempts)) - 1
     if time_left - router.reserve * others >= limit:
-        return limit, False  # nearly always
+        return limit, False  # nearly always: there is time enough, however many are still to be tried
+    done = {target, *(one.target for one in recorder.attempts), *recorder.skipped}
+    others = min(others, len(recorder.candidates) - len(done.intersection(recorder.candidates)))
     time_limit = min(_share(time_left, others, router.reserve), limit)
     others_at_first = min(len(recorder.candidates), router.max_attempts) - 1
     usual = min(_share(router.deadline, others_at_first, router.reserve), limit)

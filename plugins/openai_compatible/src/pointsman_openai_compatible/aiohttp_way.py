@@ -33,6 +33,10 @@ MAX_HEADER_LINE = 64 * 1024
 """Bytes. LiteLLM can put a JSON list of errors into one header; aiohttp's own limit is 8190."""
 
 
+AT_ONCE = 64 * 1024
+"""Bytes that are read at once. asyncio's own number is four times that, and glibc may map new memory for each read."""
+
+
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
     """Verification against `ca_file`, or the certificates that certifi carries. It cannot be turned off."""
     return _of_certifi() if ca_file is None else ssl.create_default_context(cafile=ca_file)
@@ -84,8 +88,9 @@ class _Response:
         return self._response.content.iter_any()
 
     async def close(self) -> None:
-        self._response.release()
-        await self._response.wait_for_close()
+        if not self._response.closed:  # as it is at the end of the body
+            self._response.release()
+            await self._response.wait_for_close()
 
 
 @lru_cache(maxsize=64)
@@ -130,11 +135,18 @@ class _Connector(aiohttp.TCPConnector):
         reused_connection.set(True)
         return super().connect(req, traces, timeout)
 
-    def _create_connection(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> "CoroutineType[Any, Any, ResponseHandler]":
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - as aiohttp calls it
+    ) -> ResponseHandler:
         reused_connection.set(False)
-        return super()._create_connection(req, traces, timeout)
+        protocol = await super()._create_connection(req, traces, timeout)
+        transport: Any = protocol.transport
+        if hasattr(transport, "max_size"):  # asyncio's own, of a connection without TLS
+            transport.max_size = AT_ONCE
+        return protocol
 
     @property
     def closed(self) -> bool:

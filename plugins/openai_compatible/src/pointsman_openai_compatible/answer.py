@@ -21,9 +21,8 @@ _TEXT_PARTS = {"text", "output_text"}
 
 def parse(reply: Reply) -> Mapping[str, object] | Failure:
     """The body as an object, or the failure of an answer that is none. Nothing of it is quoted."""
-    kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-    # JSON under these names is still JSON; a web page is somebody else's answer.
-    if kind and "json" not in kind and kind not in {"text/plain", "text/event-stream", "application/octet-stream"}:
+    kind = reply.headers.get("content-type", "")
+    if kind != "application/json" and not _is_json(kind.partition(";")[0].strip().lower()):
         return unusable("the answer is not JSON by its content type", reply.status)
     if not reply.body.strip():
         return unusable("the answer is empty", reply.status)
@@ -34,6 +33,11 @@ def parse(reply: Reply) -> Mapping[str, object] | Failure:
     if not isinstance(body, dict):
         return unusable("the answer is not a JSON object", reply.status)
     return _unnested(cast("Mapping[str, object]", body))
+
+
+def _is_json(kind: str) -> bool:
+    # JSON under these names is still JSON; a web page is somebody else's answer.
+    return not kind or "json" in kind or kind in {"text/plain", "text/event-stream", "application/octet-stream"}
 
 
 def error_inside(body: Mapping[str, object], choice: Mapping[str, object]) -> object:

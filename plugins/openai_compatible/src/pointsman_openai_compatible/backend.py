@@ -135,7 +135,9 @@ class OpenAICompatible(BackendInvocation, Streaming):
         }
         if self.api_key is not None:
             headers["authorization"] = f"Bearer {self.api_key.reveal()}"
-        return headers | {name.lower(): text_of(value) for name, value in self.headers.items()}
+        for name, value in self.headers.items():
+            headers[name.lower()] = text_of(value)
+        return headers
 
     def own_words(self, message: str) -> str:
         """An error's message without what the server adds to every one."""

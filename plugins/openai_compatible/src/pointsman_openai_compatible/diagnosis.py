@@ -6,14 +6,14 @@ rules first, and says of each error whether it was relayed from a provider furth
 
 import re
 
-from attrs import frozen
+from attrs import define
 
 from pointsman.errors import Blame, BreakerEffect, Kind
 
 from .envelope import ServerError
 
 
-@frozen
+@define
 class Diagnosis:
     """What went wrong. Blame and breaker effect are the failure table's unless given."""
 

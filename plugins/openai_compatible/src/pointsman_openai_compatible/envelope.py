@@ -8,7 +8,7 @@ Known: OpenAI's and OpenRouter's `{"error": {...}}`, LiteLLM's with a code that 
 import re
 from collections.abc import Mapping
 
-from attrs import field, frozen
+from attrs import define, field
 
 from .sse import EventDecoder, EventTooLarge
 from .untrusted import EMPTY, as_list, as_mapping, read_json
@@ -37,7 +37,7 @@ _STATUS = re.compile("[1-5][0-9]{2}")
 _FIRST_ERROR, _LAST_ERROR = 400, 599
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class ServerError:
     """A failed call as the server tells it. Not for people: it is not scrubbed."""
 

@@ -5,19 +5,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 
-from attrs import frozen
+from attrs import define
 
 from pointsman.errors import Failure
 
 from .connection import broken, cut_short
-from .decoding import BadBody, decoder
+from .decoding import BadBody, Body, TooLarge, body_of
 from .way import Response
 
 RUN_OUT = 0.05
 """Seconds for the end of a response whose answer is there. It follows in the same packet, or right behind."""
 
 
-@frozen(kw_only=True)
+@define
 class Reply:
     """A response whose body has been read."""
 
@@ -40,17 +40,26 @@ def is_success(status: int) -> bool:
 async def read(response: Response, max_body: int) -> Reply | Failure:
     """The response with its whole body, unpacked, at most `max_body` bytes of it."""
     try:
-        body = await _body(response, max_body)
+        body = _new_body(response, max_body)
+        raw = response.pieces()
+        read: list[bytes] = []
+        try:
+            # Not out of `pieces`: a generator for each answer takes the event loop longer than reading one does.
+            async for data in raw:
+                read.append(body.feed(data))  # noqa: PERF401 - a comprehension that waits is such a generator
+            body.finish()
+        finally:
+            await _end(raw)
     except broken() as error:
         failure = cut_short(error)
     except BadBody as error:
         failure = Failure.of("bad_response", f"the answer cannot be read: {error}", status=response.status)
     else:
-        return Reply(status=response.status, headers=response.headers, body=body)
+        return Reply(response.status, response.headers, b"".join(read))
     if is_success(response.status):
         return failure
     # The status alone says what went wrong.
-    return Reply(status=response.status, headers=response.headers, body=b"")
+    return Reply(response.status, response.headers, b"")
 
 
 async def close(response: Response) -> None:
@@ -62,15 +71,17 @@ async def close(response: Response) -> None:
 
 async def pieces(response: Response, max_body: int) -> AsyncGenerator[bytes, None]:
     """The body, unpacked, as it comes. Raises `BadBody`, or one of `broken()`."""
-    body = _Bounded(response, max_body)
+    body = _new_body(response, max_body)
     raw = response.pieces()
     try:
         async for data in raw:
-            yield body.unpacked(data)
-            body.check()
+            yield body.feed(data)
+        body.finish()
+    except TooLarge as error:
+        yield error.before
+        raise
     finally:
         await _end(raw)
-    body.finish()
 
 
 async def run_out(rest: AsyncGenerator[bytes, None]) -> None:
@@ -81,43 +92,8 @@ async def run_out(rest: AsyncGenerator[bytes, None]) -> None:
                 pass
 
 
-async def _body(response: Response, max_body: int) -> bytes:
-    # Not out of `pieces`: a generator for each answer takes the event loop longer than reading one does.
-    body = _Bounded(response, max_body)
-    raw = response.pieces()
-    read: list[bytes] = []
-    try:
-        async for data in raw:
-            read.append(body.unpacked(data))
-            body.check()
-    finally:
-        await _end(raw)
-    body.finish()
-    return b"".join(read)
-
-
-class _Bounded:
-    """Unpacks a body, at most `max_body` bytes of it."""
-
-    def __init__(self, response: Response, max_body: int) -> None:
-        self._decoder = decoder(response.headers.get("content-encoding", ""))
-        self._max_body = max_body
-        self._received = self._unpacked = 0
-        self.finish = self._decoder.finish
-
-    def unpacked(self, data: bytes) -> bytes:
-        """The next piece, as much of it as there is room for."""
-        left = self._max_body - self._unpacked
-        piece = self._decoder.feed(data, left)
-        self._received += len(data)
-        self._unpacked += len(piece)
-        return piece[:left]
-
-    def check(self) -> None:
-        """Raises `BadBody` where the body is larger."""
-        # What was received counts too: a compressed stream can go on for ever and unpack to nothing.
-        if self._received > self._max_body or self._unpacked > self._max_body:
-            raise BadBody(f"it is larger than max_body, {self._max_body} bytes")
+def _new_body(response: Response, max_body: int) -> Body:
+    return body_of(response.headers.get("content-encoding", ""), max_body)
 
 
 async def _end(raw: AsyncIterator[bytes]) -> None:

@@ -44,7 +44,7 @@ def as_count(value: object) -> int | None:
     """A number of something: a whole number from 0 up."""
     if type(value) is int:
         return value if value >= 0 else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if isinstance(value, float) and not value.is_integer():
         return None
