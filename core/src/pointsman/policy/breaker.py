@@ -136,14 +136,20 @@ def _keys(target: Target) -> tuple[CircuitKey, ...]:
 
 def _effects(keys: tuple[CircuitKey, ...], failure: Failure | None) -> list[Effect]:
     """What a failure means for each circuit; None is an attempt that was cut off or never began."""
-    scope = BLAMED.get(failure.blames) if failure else None
-    if failure is None or scope is None:
+    if failure is None or failure.blames not in BLAMED:
         return ["neutral"] * len(keys)
-    blamed: Effect = "failed" if failure.breaker == "counts" else "neutral"
-    if failure.breaker == "opens":
-        blamed = Opens(failure.retry_after)
+    scope = BLAMED[failure.blames]
     behind: Effect = "succeeded" if failure.delivery == "answered" else "neutral"
-    return [blamed if key.scope == scope else behind if key.scope == "backend" else "neutral" for key in keys]
+    return [
+        _effect_where_blamed(failure) if key.scope == scope else behind if key.scope == "backend" else "neutral"
+        for key in keys
+    ]
+
+
+def _effect_where_blamed(failure: Failure) -> Effect:
+    if failure.breaker == "opens":
+        return Opens(failure.retry_after)
+    return "failed" if failure.breaker == "counts" else "neutral"
 
 
 def _why(shut: Shut) -> str:
