@@ -168,12 +168,15 @@ def test_the_share_is_of_exactly_what_is_in_the_window(window):
     assert opened_late > 5
 
 
-def test_a_part_of_the_window_begins_with_its_first_moment():
+@pytest.mark.parametrize("first", ["succeeded", "failed"])
+def test_a_part_of_the_window_begins_with_its_first_moment(first):
     circuit = Circuit(LIMITS)
     circuit.succeeded(0, 100.0)
-    for _ in range(9):
-        circuit.succeeded(0, 101.0)
-        circuit.failed(0, 101.0, LONGEST, "down")
+    for number in range(18):
+        if (number % 2 == 0) == (first == "succeeded"):
+            circuit.succeeded(0, 101.0)
+        else:
+            circuit.failed(0, 101.0, LONGEST, "down")
     circuit.succeeded(0, 130.5)
     assert circuit.failed(0, 130.5, LONGEST, "down") is not None
 
