@@ -7,8 +7,8 @@ the same request and the same answer for everybody, both checked; rounds, and in
 ratios taken round by round. CPU time stands beside wall time: it is what to look at where others use the machine. No
 network but loopback, except that everybody is installed once, into an environment of their own
 (`.benchmarks/comparison`). Prints the figures that the router is held to, and writes `comparison.md`, `.svg` and
-`.json`: to benchmarks/results, or for a part or a quick look only where --results says. Exits with 1 if a figure does
-not hold, or something could not be measured.
+`.json`: to benchmarks/results, or for anything but the whole run as it comes only where --results says. Exits with 1 if
+a figure does not hold, or something could not be measured.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument(
         "--offline",
         action="store_true",
-        help="install nothing: who has no environment yet runs in this one, or takes no part",
+        help="install nothing: what pointsman is made of runs in this environment, others where they have theirs",
     )
     given = parser.parse_args()
     usual = Effort(rounds=2, seconds=0.3, many=2000, limit=30) if given.quick else Effort(rounds=5, seconds=1.0)
@@ -72,7 +72,7 @@ def main() -> int:
             filter(None, [report.about(run, command), report.table(found), report.missing(run), report.details(run)])
         )
     )
-    if folder := given.results or (None if given.quick or given.only else RESULTS):
+    if folder := given.results or (RESULTS if not sys.argv[1:] else None):
         report.write(run, found, command, folder)
     unmeasured = not given.only and any(one.holds is None for one in found)
     return int(any(one.holds is False for one in found) or bool(run.failed) or run.errors > 0 or unmeasured)

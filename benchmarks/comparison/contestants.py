@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 from importlib.metadata import distributions
@@ -34,7 +35,10 @@ class Contestant:
 
 
 ROOT = Path(__file__).parents[2]
-POINTSMAN = ("-e", str(ROOT / "core"), "-e", str(ROOT / "plugins" / "openai_compatible"))
+FOLDERS = [ROOT / "core", ROOT / "plugins" / "openai_compatible"]
+POINTSMAN = [word for folder in FOLDERS for word in ("-e", str(folder))]
+PROJECTS = [file.read_text() for folder in FOLDERS if (file := folder / "pyproject.toml").exists()]
+"""What an environment with pointsman in it does not follow by itself."""
 
 
 def ours(name: str, script: str, title: str, *needs: str, **more: bool) -> Contestant:
@@ -69,6 +73,15 @@ UPSTREAM = ("uvloop",)
 """What the server needs."""
 
 
+ANOTHER_PLACE = {"PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
+"""Variables by which an environment would be installed, or look for its packages, elsewhere."""
+
+
+def clean_environ() -> dict[str, str]:
+    """Our variables without those."""
+    return {name: value for name, value in os.environ.items() if name not in ANOTHER_PLACE}
+
+
 class NotInstalled(Exception):
     """An environment cannot be made; the text says why."""
 
@@ -76,18 +89,18 @@ class NotInstalled(Exception):
 async def python_of(name: str, needs: tuple[str, ...], *, at_our_versions: bool = False, offline: bool) -> str:
     """The interpreter that has what is needed, in an environment that stays for the next time.
 
-    Offline it is the environment of the benchmark where none is there yet, for those that are made of what that has.
+    Offline it is the environment of the benchmark for those that are made of what that has.
     """
+    if offline and at_our_versions:
+        return sys.executable
     folder = ENVIRONMENTS / name
     python, installed, versions = folder / "bin" / "python", folder / "installed.json", folder / "versions.txt"
     here = [f"{one.name}=={one.version}" for one in distributions() if not one.name.startswith("pointsman")]
     pins = sorted(here) if at_our_versions else []
-    wanted = json.dumps([sys.version, needs, pins])
-    if installed.exists() and installed.read_text() == wanted:
+    wanted = json.dumps([sys.version, needs, pins, PROJECTS if at_our_versions else []])
+    if python.exists() and installed.exists() and installed.read_text() == wanted:
         return str(python)
     if offline:
-        if at_our_versions:
-            return sys.executable
         raise NotInstalled("--offline")
     print(f"installing the environment of {name} ...", file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
@@ -106,7 +119,7 @@ async def python_of(name: str, needs: tuple[str, ...], *, at_our_versions: bool 
 
 
 async def _run(*command: str) -> None:
-    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, env=clean_environ())
     try:
         status = await asyncio.wait_for(process.wait(), INSTALLING)
     except TimeoutError:

@@ -112,11 +112,8 @@ class Measurement:
         if self._now("import"):
             await self._imports()
         if self._now("core"):
-            self._note(
-                "core",
-                "pointsman",
-                await running.script("core_alone.py", str(self.effort.rounds * CORE_ROUNDS), limit=300),
-            )
+            rounds = self.effort.rounds * CORE_ROUNDS
+            self._note("core", "pointsman", await self._script("core_alone.py", str(rounds), limit=300))
 
     def _now(self, scenario: str) -> bool:
         if scenario in self.scenarios:
@@ -131,12 +128,21 @@ class Measurement:
 
     async def _worker(self, one: Contestant) -> Worker | None:
         try:
-            return Worker(
-                one, await python_of(one.name, one.needs, at_our_versions=one.at_our_versions, offline=self.offline)
-            )
+            return Worker(one, await self._python_of(one))
         except NotInstalled as error:
             self.failed[one.name] = f"it could not be installed: {error}"
             return None
+
+    async def _python_of(self, one: Contestant) -> str:
+        return await python_of(one.name, one.needs, at_our_versions=one.at_our_versions, offline=self.offline)
+
+    async def _script(self, name: str, *arguments: str, limit: float) -> dict[str, Any]:
+        """What a script of ours says where pointsman is installed."""
+        try:
+            python = await self._python_of(next(one for one in CONTESTANTS if one.name == "pointsman"))
+        except NotInstalled as error:
+            return {"error": f"pointsman could not be installed: {error}"}
+        return await running.script(python, name, *arguments, limit=limit)
 
     def _bases(self, paths: tuple[str, ...]) -> list[str]:
         return [f"{self.own if path == 'paced' else self.fast}/{path}/v1" for path in paths]
@@ -228,7 +234,10 @@ class Measurement:
             if worker.contestant.name in self.failed:
                 continue
             async with worker.running():
-                await worker.ask(60, do="one", kind="whole", bases=self._bases(("whole",)))
+                ready = await worker.ask(60, do="one", kind="whole", bases=self._bases(("whole",)))
+                if ready and "error" in ready:
+                    self._note("held", worker.contestant.name, ready)
+                    continue
                 bases = [f"{self.own}/hold/{many}/v1"]
                 command = {"do": "run", "kind": "whole", "bases": bases, "in_flight": many, "warm": 0}
                 told = await worker.ask(self.effort.limit * 2, **command, requests=many, seconds=self.effort.limit)
@@ -237,7 +246,7 @@ class Measurement:
     async def _imports(self) -> None:
         for number in range(self.effort.rounds + 1):
             for statement in ("import pointsman", "from pointsman import Router"):
-                told = await running.script("importing.py", statement, limit=30)
+                told = await self._script("importing.py", statement, limit=30)
                 if number or "error" in told:  # as above
                     self._note("import", statement, told)
 

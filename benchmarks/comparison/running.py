@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import shutil
 import socket
 import sys
@@ -49,14 +50,18 @@ http {{
 
 
 def pin(core: int | None) -> None:
-    """Binds this process to a core, where the system lets us choose it."""
+    """Binds this process to a core, where the system lets us choose it, and lets it open as many files as it may."""
     if core is not None:
         os.sched_setaffinity(0, {core})
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where what it may is no number
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def environment() -> dict[str, str]:
     """Everybody's modules are compiled once, wherever they stand, and also where the system says not to keep that."""
-    ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    ours = contestants.clean_environ()
+    ours.pop("PYTHONDONTWRITEBYTECODE", None)
     return ours | {"PYTHONPYCACHEPREFIX": str(contestants.ENVIRONMENTS / "bytecode")}
 
 
@@ -169,9 +174,9 @@ class Worker:
         return told | {"wall": wall}
 
 
-async def script(name: str, *arguments: str, limit: float) -> dict[str, Any]:
+async def script(python: str, name: str, *arguments: str, limit: float) -> dict[str, Any]:
     """What a script of ours prints, as JSON."""
-    async with process(sys.executable, str(PROCESSES / name), *arguments, core=CLIENT) as started:
+    async with process(python, str(PROCESSES / name), *arguments, core=CLIENT) as started:
         try:
             out, _ = await asyncio.wait_for(started.communicate(), limit)
         except TimeoutError:
