@@ -67,8 +67,11 @@ def details(run: Measurement) -> str:
 
 
 def missing(run: Measurement) -> str:
-    """Who could not take part, and why."""
-    return "\n".join(f"- {TITLES[name]} took no part: {why}" for name, why in run.failed.items())
+    """Who could not take part, and why; and how much else is missing."""
+    lines = [f"- {TITLES[name]} took no part: {why}" for name, why in run.failed.items()]
+    if run.errors:
+        lines.append(f"- {run.errors} samples could not be taken and are left out")
+    return "\n".join(lines)
 
 
 def about(run: Measurement, command: str) -> str:

@@ -51,6 +51,17 @@ def test_a_policy_may_not_choose_what_the_gate_had_refused():
     assert "chose proxy/large, which the gate had refused" in str(run.error)
 
 
+def test_a_policy_cannot_change_what_its_choice_is_held_against():
+    def widen(request, failure, state):
+        elsewhere = Target(model="small", backend="elsewhere", name="x")
+        state.candidates = (*state.candidates, elsewhere)
+        return Next(elsewhere)
+
+    run = drive(table(plugins={"stubborn": Deciding(widen)}), [failure()])
+    assert isinstance(run.error, PluginError)
+    assert (run.error.plugin, run.error.hook) == ("stubborn", "decide_fallback")
+
+
 def test_every_gate_is_asked_what_it_holds_and_may_hold_nothing():
     held = GateStatus(scope="target", name="proxy/small", state="open")
     statuses = report_gate(asked(quiet=Reporting(None), first=Reporting([held]), second=Reporting((held,))))

@@ -20,7 +20,7 @@ from pointsman.recorder import Recorder
 from tests.core.support import Collecting, Scripted, answer, failure
 from tests.support.counting import instructions, only_here
 
-REQUEST, FALLBACK = 2690, 1790
+REQUEST, FALLBACK = 2690, 1815
 """Instructions: for a request that is answered at once, and for one more attempt after a failure."""
 
 WITH_ALL = 3360

@@ -1,7 +1,7 @@
 """What hooks are given beside the request: the time, chance, the configuration, the story so far.
 
-No rule reads a clock, an environment or a global random source: it asks its context. Each of these is made for one
-request or one attempt and thrown away, so it is not frozen: that would take most of its making.
+No rule reads a clock, an environment or a global random source: it asks its context. What every attempt has made anew,
+and nothing is checked against later, is not frozen: that would take most of its making.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from random import Random
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from .decision import Assignment, AttemptRecord, SkippedTarget
 from .targets import Target
@@ -62,7 +62,7 @@ class DecisionContext:
             self.listener(event)
 
 
-@define
+@define(unsafe_hash=True)
 class AttemptContext:
     """For backends. One per attempt."""
 
@@ -73,7 +73,7 @@ class AttemptContext:
     """Seconds that the attempt may take; the router cancels it then."""
 
 
-@define(kw_only=True)
+@frozen(kw_only=True)
 class RouteState:
     """For fallback decisions: what was possible, what was tried, what was refused."""
 

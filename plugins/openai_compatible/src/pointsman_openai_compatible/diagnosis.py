@@ -13,7 +13,7 @@ from pointsman.errors import Blame, BreakerEffect, Kind
 from .envelope import ServerError
 
 
-@define
+@define(unsafe_hash=True)
 class Diagnosis:
     """What went wrong. Blame and breaker effect are the failure table's unless given."""
 
