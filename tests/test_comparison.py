@@ -54,7 +54,8 @@ def test_the_comparison_measures_what_requests_in_flight_hold(tmp_path):
 
 
 def test_what_cannot_be_measured_fails_the_comparison(tmp_path):
-    broken = tmp_path / "comparison"
+    broken = tmp_path / "benchmarks" / "comparison"
+    shutil.copy(BENCHMARK.parents[1] / "dev.py", tmp_path)
     shutil.copytree(BENCHMARK, broken, ignore=shutil.ignore_patterns("__pycache__"))
     (broken / "processes" / "bare_aiohttp.py").write_text("raise RuntimeError")
     command = [
@@ -70,6 +71,7 @@ def test_what_cannot_be_measured_fails_the_comparison(tmp_path):
     ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert run.returncode == 1
+    assert json.loads((tmp_path / "comparison.json").read_text())["failed"] == {"aiohttp": "whole: its process ended"}
 
 
 # Figures, out of samples that are made up

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE / "processes")]
+sys.path[:0] = [str(HERE), str(HERE / "processes"), str(HERE.parents[1])]
 
 # ruff: noqa: E402 - what stands beside this file is found from here on
 import figures

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-import os
 import shutil
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
 from attrs import frozen
+
+from dev import clean_environ
 
 PROCESSES = Path(__file__).parent / "processes"
 ENVIRONMENTS = Path(__file__).parents[2] / ".benchmarks" / "comparison"
@@ -71,15 +72,6 @@ CONTESTANTS = (
 )
 UPSTREAM = ("uvloop",)
 """What the server needs."""
-
-
-ANOTHER_PLACE = {"PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
-"""Variables by which an environment would be installed, or look for its packages, elsewhere."""
-
-
-def clean_environ() -> dict[str, str]:
-    """Our variables without those."""
-    return {name: value for name, value in os.environ.items() if name not in ANOTHER_PLACE}
 
 
 class NotInstalled(Exception):

@@ -18,6 +18,8 @@ from typing import Any
 import contestants
 from contestants import PROCESSES, Contestant, NotInstalled
 
+from dev import clean_environ
+
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
 CLIENT, SERVER = (CORES[0], CORES[-1]) if CORES else (None, None)
 CORES_SAID = (
@@ -60,7 +62,7 @@ def pin(core: int | None) -> None:
 
 def environment() -> dict[str, str]:
     """Everybody's modules are compiled once, wherever they stand, and also where the system says not to keep that."""
-    ours = contestants.clean_environ()
+    ours = clean_environ()
     ours.pop("PYTHONDONTWRITEBYTECODE", None)
     return ours | {"PYTHONPYCACHEPREFIX": str(contestants.ENVIRONMENTS / "bytecode")}
 

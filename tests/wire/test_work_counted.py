@@ -29,7 +29,7 @@ PIECE = 337
 WHOLE = 1600
 """Instructions for a whole answer, from the request to the `Completion`, without those of the HTTP library."""
 
-FAILED = 2385
+FAILED = 2370
 """The same for an answer that is an error, up to its `Failure`."""
 
 pytestmark = only_here

@@ -32,7 +32,6 @@ LARGE_BODY = 1024 * 1024
 MAX_HEADER_LINE = 64 * 1024
 """Bytes. LiteLLM can put a JSON list of errors into one header; aiohttp's own limit is 8190."""
 
-
 AT_ONCE = 64 * 1024
 """Bytes that are read at once. asyncio's own number is four times that, and glibc may map new memory for each read."""
 
